@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a drive holds: a disk, a disc or a diskette, with owned requests and completions.
+//!
+//! A drive hands a [`Request`] to its [`Medium`] and goes on; the medium's owner does the I/O elsewhere and then has the drive's
+//! controller look for the [`Completion`] with [`Medium::completed`]. So no processor ever waits for a disk, and a test may hold a
+//! request back for as long as it likes. A request that is dropped without [`Request::complete`] would hang its guest: it is logged
+//! as the bug that it is, and stops a debug build.
+
+use std::fmt;
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Fill the buffer from the medium.
+    Read,
+    /// Write the buffer to the medium.
+    Write,
+    /// Make all completed writes durable. Offset and buffer are empty.
+    Flush,
+}
+
+/// Why a medium could not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MediumError {
+    /// The range does not lie on the medium.
+    #[error("the range is outside the medium")]
+    OutOfRange,
+    /// The medium cannot be written.
+    #[error("the medium is read-only")]
+    ReadOnly,
+    /// The host failed; the medium's owner has said why in the log.
+    #[error("the host could not carry out the transfer")]
+    Io,
+}
+
+/// One transfer. The buffer travels with it and comes back in the [`Completion`].
+pub struct Request {
+    /// What to do.
+    pub operation: Operation,
+    /// First byte on the medium.
+    pub offset: u64,
+    /// Where the data goes or comes from; its length is the length of the transfer.
+    pub buffer: Vec<u8>,
+    tag: u64,
+    finished: bool,
+}
+
+impl Request {
+    /// A request that its sender will know again by `tag`.
+    pub fn new(operation: Operation, offset: u64, buffer: Vec<u8>, tag: u64) -> Self {
+        Self {
+            operation,
+            offset,
+            buffer,
+            tag,
+            finished: false,
+        }
+    }
+
+    /// Ends the request. This is the only right way to let go of it.
+    pub fn complete(mut self, result: Result<(), MediumError>) -> Completion {
+        self.finished = true;
+        Completion {
+            operation: self.operation,
+            offset: self.offset,
+            buffer: std::mem::take(&mut self.buffer),
+            tag: self.tag,
+            result,
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} {}+{} (tag {})",
+            self.operation,
+            self.offset,
+            self.buffer.len(),
+            self.tag
+        )
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.finished {
+            log::error!("a disk request was dropped without being completed: {self:?}");
+            debug_assert!(
+                std::thread::panicking(),
+                "{self:?} was dropped without being completed"
+            );
+        }
+    }
+}
+
+/// The end of a [`Request`].
+#[derive(Debug)]
+pub struct Completion {
+    /// What was to be done.
+    pub operation: Operation,
+    /// First byte on the medium.
+    pub offset: u64,
+    /// The request's buffer; after a failed read its contents mean nothing.
+    pub buffer: Vec<u8>,
+    /// The sender's tag.
+    pub tag: u64,
+    /// How it went.
+    pub result: Result<(), MediumError>,
+}
+
+/// A disk's shape in cylinders, heads and sectors a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chs {
+    /// Cylinders (tracks a side, on a diskette).
+    pub cylinders: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Sectors a track, numbered from 1.
+    pub sectors: u32,
+}
+
+/// What a drive may know of a medium before it reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MediumInfo {
+    /// Length in bytes.
+    pub len: u64,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// The shape that the image itself names, if it does.
+    pub geometry: Option<Chs>,
+    /// An identity that is the same each time this medium is opened (hex digits), if it has one.
+    pub serial: Option<String>,
+}
+
+/// Something with sectors in it.
+///
+/// Contract: a medium checks ranges itself and answers [`MediumError::OutOfRange`]; it completes every request exactly once, in any
+/// order (a flush covers the writes that were *completed* before it was submitted); it may complete inside [`submit`](Medium::submit),
+/// so a drive asks [`completed`](Medium::completed) right after; it never calls the drive while either method runs.
+pub trait Medium: Send {
+    /// What is known of the medium. It does not change while the medium is in the drive.
+    fn info(&self) -> &MediumInfo;
+    /// Takes a request. Never blocks.
+    fn submit(&mut self, request: Request);
+    /// The next finished request.
+    fn completed(&mut self) -> Option<Completion>;
+}
