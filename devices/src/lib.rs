@@ -22,6 +22,7 @@ pub mod bus;
 pub mod clock;
 pub mod isa_dma;
 pub mod line;
+pub mod packet;
 pub mod power;
 pub mod ram;
 pub mod testing;
