@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One index over all parents of a chain.
+//!
+//! The disk is cut into chunks of the parents' smallest block size. A byte per chunk says which parent serves all
+//! of it, that none does, or that several share it; then a list of runs, built from the parents' bitmaps when it is
+//! first needed, says who has which sectors. The lists are a cache with a cap: a lost one is built again.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use super::extent::{Sink, Source};
+use crate::error::Result;
+use crate::format::{bitmap, spec};
+use crate::image::{Image, Layout};
+
+/// Nobody has anything of the chunk.
+const ZERO: u8 = 0xff;
+/// Several sources share the chunk: see its runs.
+const SHARED: u8 = 0xfe;
+/// With a layer's number: that layer has a block there, but its bitmap was not looked at yet.
+const UNREAD: u8 = 0x80;
+
+/// The index.
+#[derive(Debug)]
+pub(crate) struct Base {
+    /// The chunk size is two to this power.
+    shift: u32,
+    /// A code per chunk; empty when there are no parents.
+    codes: Box<[AtomicU8]>,
+    /// How much of each layer is visible: a short layer hides what is behind its end.
+    limits: Vec<u64>,
+    runs: RunCache,
+}
+
+/// The sectors of a chunk from `start` up to the next run's, with the layer that has them, or [`ZERO`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    start: u32,
+    owner: u8,
+}
+
+impl Base {
+    /// `layers` are the leaf and its parents.
+    pub fn new(layers: &[Image], cache: usize) -> Self {
+        let mut visible = layers.first().map_or(0, |leaf| leaf.size);
+        let limits: Vec<u64> = layers
+            .iter()
+            .map(|image| {
+                visible = visible.min(image.size);
+                visible
+            })
+            .collect();
+        let parents = || layers.iter().zip(&limits).enumerate().skip(1);
+        let shifts = parents().filter_map(|(_, (image, _))| Some(image.sparse()?.blocks.shift));
+        let shift = shifts.min().unwrap_or(spec::BLOCK_SIZE.trailing_zeros());
+        let visible = limits.get(1).copied().unwrap_or(0);
+        let mut codes = vec![ZERO; visible.div_ceil(1 << shift) as usize];
+        // From the bottom up, so that the topmost layer that has something is what stays.
+        for (layer, (image, &limit)) in parents().rev() {
+            let whole = (limit >> shift) as usize;
+            let count = limit.div_ceil(1 << shift) as usize;
+            match &image.layout {
+                Layout::Linear => {
+                    let (complete, cut) = codes.split_at_mut_checked(whole).unwrap_or_default();
+                    complete.fill(layer as u8);
+                    cut.iter_mut()
+                        .take(count - whole)
+                        .for_each(|code| *code = UNREAD | layer as u8);
+                }
+                Layout::Sparse(sparse) => {
+                    let per_block = 1usize << (sparse.blocks.shift - shift);
+                    let chunks = codes.get_mut(..count).unwrap_or_default();
+                    for (codes, &sector) in chunks.chunks_mut(per_block).zip(&sparse.table) {
+                        if sector != spec::UNUSED {
+                            codes.fill(UNREAD | layer as u8);
+                        }
+                    }
+                }
+            }
+        }
+        let codes = codes.into_iter().map(AtomicU8::new).collect();
+        Self {
+            shift,
+            codes,
+            limits,
+            runs: RunCache::new(cache),
+        }
+    }
+
+    /// Says where the parents have the range.
+    pub fn resolve(&self, layers: &[Image], range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let chunk = at >> self.shift;
+            let end = range.end.min((chunk + 1) << self.shift);
+            match self
+                .codes
+                .get(chunk as usize)
+                .map_or(ZERO, |code| code.load(Ordering::Acquire))
+            {
+                ZERO => sink.push(at, end, Source::Zero)?,
+                SHARED => {
+                    if !self.runs.emit(self, layers, chunk as u32, at..end, sink)? {
+                        self.build(layers, chunk as u32)?;
+                        continue;
+                    }
+                }
+                code if code & UNREAD != 0 => {
+                    self.build(layers, chunk as u32)?;
+                    continue;
+                }
+                layer => sink.push(at, end, source(layers, layer, at))?,
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Looks at the bitmaps of all layers that have a block at a chunk, and writes down who has what.
+    fn build(&self, layers: &[Image], chunk: u32) -> Result<()> {
+        let start = u64::from(chunk) << self.shift;
+        let sectors = 1usize << (self.shift - spec::SECTOR.trailing_zeros());
+        let mut owners = vec![ZERO; sectors];
+        let mut missing = sectors;
+        for (layer, (image, &limit)) in layers.iter().zip(&self.limits).enumerate().skip(1) {
+            let visible = (limit.saturating_sub(start) / spec::SECTOR).min(sectors as u64) as usize;
+            // What a layer cannot reach is zero, whatever the layers below it have there.
+            let owners = owners.get_mut(..visible).unwrap_or_default();
+            match &image.layout {
+                Layout::Linear => missing -= claim(owners, layer as u8),
+                Layout::Sparse(sparse) => {
+                    let block = (start >> sparse.blocks.shift) as usize;
+                    let sector = sparse.table.get(block).copied().unwrap_or(spec::UNUSED);
+                    if sector == spec::UNUSED {
+                        continue;
+                    }
+                    let first = ((start & (sparse.blocks.size() - 1)) / spec::SECTOR) as u32;
+                    let bits = read_bits(image, sector, first, visible as u32)?;
+                    let lead = first % 8;
+                    let (mut at, end) = (lead, lead + visible as u32);
+                    while at < end {
+                        let (present, stop) = bitmap::run(&bits, at, end);
+                        if present {
+                            let part = (at - lead) as usize..(stop - lead) as usize;
+                            missing -= claim(owners.get_mut(part).unwrap_or_default(), layer as u8);
+                        }
+                        at = stop;
+                    }
+                }
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        let code = match owners.split_first() {
+            Some((&owner, rest)) if rest.iter().all(|&other| other == owner) => owner,
+            _ => {
+                self.runs.insert(chunk, &owners);
+                SHARED
+            }
+        };
+        if let Some(slot) = self.codes.get(chunk as usize) {
+            slot.store(code, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// Gives the sectors that nobody has yet to a layer; returns how many those were.
+fn claim(owners: &mut [u8], layer: u8) -> usize {
+    let mut count = 0;
+    for owner in owners.iter_mut().filter(|owner| **owner == ZERO) {
+        *owner = layer;
+        count += 1;
+    }
+    count
+}
+
+/// The bytes of a block's bitmap that hold the bits of `sectors` sectors from `first` on, padded to words.
+fn read_bits(image: &Image, block_sector: u32, first: u32, sectors: u32) -> Result<Vec<u8>> {
+    let start = first / 8;
+    let len = (first % 8 + sectors).div_ceil(8) as usize;
+    let mut bits = vec![0; len.next_multiple_of(8)];
+    let offset = u64::from(block_sector) * spec::SECTOR + u64::from(start);
+    let target = bits.get_mut(..len).unwrap_or_default();
+    image
+        .storage
+        .read_at(target, offset)
+        .map_err(|error| image.io_error(error, "reading a sector bitmap of"))?;
+    Ok(bits)
+}
+
+/// Where a layer that has the byte at `position` has it.
+fn source(layers: &[Image], layer: u8, position: u64) -> Source {
+    let layer = usize::from(layer);
+    let offset = match layers.get(layer).map(|image| &image.layout) {
+        Some(Layout::Sparse(sparse)) => {
+            let block = (position >> sparse.blocks.shift) as usize;
+            match sparse.table.get(block) {
+                Some(&sector) if sector != spec::UNUSED => sparse.blocks.locate(sector, position),
+                _ => return Source::Zero,
+            }
+        }
+        Some(Layout::Linear) => position,
+        None => return Source::Zero,
+    };
+    Source::File { layer, offset }
+}
+
+const SHARDS: usize = 16;
+
+/// The runs of shared chunks, as many as fit.
+#[derive(Debug)]
+struct RunCache {
+    shards: [RwLock<RunShard>; SHARDS],
+    /// Runs that a shard may hold.
+    cap: usize,
+}
+
+#[derive(Debug, Default)]
+struct RunShard {
+    chunks: HashMap<u32, Box<[Run]>>,
+    held: usize,
+}
+
+impl RunCache {
+    fn new(bytes: usize) -> Self {
+        Self {
+            shards: Default::default(),
+            cap: bytes / SHARDS / size_of::<Run>(),
+        }
+    }
+
+    fn shard(&self, chunk: u32) -> &RwLock<RunShard> {
+        let [first, rest @ ..] = &self.shards;
+        rest.get((chunk as usize % SHARDS).wrapping_sub(1))
+            .unwrap_or(first)
+    }
+
+    /// Passes the runs of a range of a chunk on; `false` when they are not held.
+    fn emit(
+        &self,
+        base: &Base,
+        layers: &[Image],
+        chunk: u32,
+        range: Range<u64>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool> {
+        let start = u64::from(chunk) << base.shift;
+        let mut at = range.start;
+        // Runs leave the lock in small groups: what the sink does with them may take long.
+        while at < range.end {
+            let mut group = [(0, ZERO); 16];
+            let mut count = 0;
+            {
+                let shard = self.shard(chunk).read().unwrap_or_else(PoisonError::into_inner);
+                let Some(runs) = shard.chunks.get(&chunk) else {
+                    return Ok(at > range.start && self.rebuild(base, layers, chunk, at..range.end, sink)?);
+                };
+                let sector = ((at - start) / spec::SECTOR) as u32;
+                let first = runs.partition_point(|run| run.start <= sector).saturating_sub(1);
+                let mut rest = runs.get(first..).unwrap_or_default().iter().peekable();
+                for slot in &mut group {
+                    let Some(run) = rest.next() else { break };
+                    let end = rest
+                        .peek()
+                        .map_or(range.end, |next| start + u64::from(next.start) * spec::SECTOR)
+                        .min(range.end);
+                    *slot = (end, run.owner);
+                    count += 1;
+                    if end == range.end {
+                        break;
+                    }
+                }
+            }
+            for &(end, owner) in group.iter().take(count) {
+                let source = if owner == ZERO {
+                    Source::Zero
+                } else {
+                    source(layers, owner, at)
+                };
+                sink.push(at, end, source)?;
+                at = end;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The runs were dropped between two groups: builds them again and goes on.
+    fn rebuild(
+        &self,
+        base: &Base,
+        layers: &[Image],
+        chunk: u32,
+        range: Range<u64>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool> {
+        base.build(layers, chunk)?;
+        base.resolve(layers, range, sink)?;
+        Ok(true)
+    }
+
+    fn insert(&self, chunk: u32, owners: &[u8]) {
+        let mut runs: Vec<Run> = Vec::new();
+        for (start, &owner) in (0u32..).zip(owners) {
+            if runs.last().is_none_or(|last| last.owner != owner) {
+                runs.push(Run { start, owner });
+            }
+        }
+        let mut shard = self.shard(chunk).write().unwrap_or_else(PoisonError::into_inner);
+        // The one that is wanted now stays, however large it is; others go in no particular order.
+        while shard.held + runs.len() > self.cap {
+            let Some(&victim) = shard.chunks.keys().next() else {
+                break;
+            };
+            if let Some(dropped) = shard.chunks.remove(&victim) {
+                shard.held -= dropped.len();
+            }
+        }
+        shard.held += runs.len();
+        if let Some(old) = shard.chunks.insert(chunk, runs.into()) {
+            shard.held -= old.len();
+        }
+    }
+}

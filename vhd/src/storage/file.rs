@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Files of the host, through the standard library alone. The only file of the crate that differs by system.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::ops::Range;
+#[cfg(unix)]
+use std::os::unix::fs::FileExt;
+#[cfg(windows)]
+use std::os::windows::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{Access, FileSystem, Storage};
+
+/// A host call on a range of a file; `false` when the host or the file's volume does not have it.
+pub type RangeCall = fn(&File, Range<u64>) -> io::Result<bool>;
+
+/// Calls that the standard library lacks. A host layer may bring them; without them holes are written as zeros
+/// and space is not reserved.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostCalls {
+    /// Makes a range read as zeros and gives its space back (Linux: `FALLOC_FL_PUNCH_HOLE`).
+    pub punch: Option<RangeCall>,
+    /// Reserves space for a range, extending the file over it (Linux: `fallocate`).
+    pub allocate: Option<RangeCall>,
+}
+
+/// An open file of the host.
+#[derive(Debug)]
+pub struct FileStorage {
+    file: File,
+    calls: HostCalls,
+}
+
+impl FileStorage {
+    /// Uses an open file as it is: nothing is locked.
+    #[must_use]
+    pub fn new(file: File, calls: HostCalls) -> Self {
+        Self { file, calls }
+    }
+
+    #[cfg(unix)]
+    fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_some(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.seek_read(buffer, offset)
+    }
+
+    #[cfg(unix)]
+    fn write_some(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn write_some(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.seek_write(buffer, offset)
+    }
+}
+
+impl Storage for FileStorage {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_some(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    buffer = buffer.get_mut(count..).unwrap_or_default();
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, mut buffer: &[u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.write_some(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    buffer = buffer.get(count..).unwrap_or_default();
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<bool> {
+        self.calls
+            .punch
+            .map_or(Ok(false), |punch| punch(&self.file, range))
+    }
+
+    fn allocate(&self, range: Range<u64>) -> io::Result<bool> {
+        self.calls
+            .allocate
+            .map_or(Ok(false), |allocate| allocate(&self.file, range))
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+}
+
+/// The host's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostFileSystem {
+    calls: HostCalls,
+}
+
+impl HostFileSystem {
+    /// With the calls that the host layer brings.
+    #[must_use]
+    pub fn new(calls: HostCalls) -> Self {
+        Self { calls }
+    }
+
+    fn locked(&self, file: File, access: Access) -> io::Result<Box<dyn Storage>> {
+        let lock = match access {
+            Access::Shared => file.try_lock_shared(),
+            Access::Exclusive => file.try_lock(),
+        };
+        match lock {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            // Some network file systems have no locks at all; that must not make their images useless.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Box::new(FileStorage::new(file, self.calls)))
+    }
+}
+
+impl FileSystem for HostFileSystem {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn Storage>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::Exclusive)
+            .open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        self.locked(file, access)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn Storage>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        self.locked(file, Access::Exclusive)
+    }
+
+    fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // A second link never replaces a file, which a rename would.
+        match fs::hard_link(from, to) {
+            Ok(()) => fs::remove_file(from)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // No links on this volume: an empty file of our own claims the name, and only that is replaced.
+            Err(_) => {
+                OpenOptions::new().write(true).create_new(true).open(to)?;
+                fs::rename(from, to).inspect_err(|_| drop(fs::remove_file(to)))?;
+            }
+        }
+        sync_folder(to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        fs::metadata(path)?.modified()
+    }
+}
+
+/// A new name is durable only when its folder is.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Folders cannot be synced here; the volume's journal keeps the order of names.
+#[cfg(windows)]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
