@@ -4,6 +4,9 @@
 //! The transport hands over a 12-byte command and then moves data in pieces of its own choice, so that no transfer, however long,
 //! needs more memory than one piece.
 
+use crate::bus::lock;
+use std::sync::{Arc, Mutex};
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -56,4 +59,23 @@ pub trait PacketDevice: Send {
     fn abort(&mut self);
     /// Power-on: everything as new, but the medium stays. A unit attention (power on or reset) is due.
     fn reset(&mut self);
+}
+
+/// A device that its host reaches as well, to change media. The transport locks it from within its own lock, the host alone.
+impl<T: PacketDevice + ?Sized> PacketDevice for Arc<Mutex<T>> {
+    fn execute(&mut self, packet: &[u8; 12]) -> Reply {
+        lock(self).execute(packet)
+    }
+    fn pull(&mut self, max: usize) -> Pull {
+        lock(self).pull(max)
+    }
+    fn push(&mut self, data: &[u8]) -> Status {
+        lock(self).push(data)
+    }
+    fn abort(&mut self) {
+        lock(self).abort();
+    }
+    fn reset(&mut self) {
+        lock(self).reset();
+    }
 }
