@@ -2,7 +2,7 @@
 //! The Intel 8254 programmable interval timer of a PC: three channels at 1,193,182 Hz. Channel 0 drives IRQ 0, channel 1 once timed
 //! the memory refresh, channel 2 makes the tone of the speaker and is gated by port 61h.
 //!
-//! Every channel is a function of the tick counter (see [`channel`]): nothing runs between accesses. Only channel 0 has a [`Timer`],
+//! Every channel is a function of the tick counter (module `channel`): nothing runs between accesses. Only channel 0 has a [`Timer`],
 //! armed for its next rising edge. Deadlines come from tick counts, so they do not drift.
 //!
 //! # When the host is late

@@ -179,23 +179,29 @@ impl Date {
         let at = |hour: u8, minute: u8, second: u8| {
             u64::from(hour) * 3600 + u64::from(minute) * 60 + u64::from(second)
         };
-        let in_hour = || {
-            hours.from(hour).filter(|h| *h == hour).and_then(|_| {
-                let in_minute = minutes
-                    .from(minute)
-                    .filter(|m| *m == minute)
-                    .and_then(|_| seconds.from(second))
-                    .map(|s| at(hour, minute, s));
-                in_minute.or_else(|| minutes.from(minute + 1).map(|m| at(hour, m, seconds.lowest())))
-            })
+        let in_minute = || {
+            (hours.has(hour) && minutes.has(minute))
+                .then(|| seconds.from(second))
+                .flatten()
+                .map(|s| at(hour, minute, s))
         };
-        let matching = in_hour()
-            .or_else(|| {
-                hours
-                    .from(hour + 1)
-                    .map(|h| at(h, minutes.lowest(), seconds.lowest()))
-            })
-            .unwrap_or_else(|| DAY + at(hours.lowest(), minutes.lowest(), seconds.lowest()));
+        let in_hour = || {
+            hours
+                .has(hour)
+                .then(|| minutes.from(minute + 1))
+                .flatten()
+                .map(|m| at(hour, m, seconds.lowest()))
+        };
+        let in_day = || {
+            hours
+                .from(hour + 1)
+                .map(|h| at(h, minutes.lowest(), seconds.lowest()))
+        };
+        let tomorrow = || DAY + at(hours.lowest(), minutes.lowest(), seconds.lowest());
+        let matching = in_minute()
+            .or_else(in_hour)
+            .or_else(in_day)
+            .unwrap_or_else(tomorrow);
         Some(matching - first + 1)
     }
 }
@@ -209,6 +215,10 @@ enum Match {
 }
 
 impl Match {
+    fn has(self, value: u8) -> bool {
+        self.from(value) == Some(value)
+    }
+
     /// The first match at or after `value`.
     fn from(self, value: u8) -> Option<u8> {
         match self {
