@@ -2,6 +2,9 @@
 //! PCI: configuration mechanism 1, the functions of the PIIX4 chip set, and what any function needs.
 
 pub mod config;
+pub mod host_bridge;
+pub mod isa_bridge;
+pub mod root;
 
 use crate::bus::Device;
 
