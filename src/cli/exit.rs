@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Exit codes of `vpc`. They are part of its interface: README.md lists them.
+
+use crate::hypervisor::Unavailable;
+use crate::machine::control::End;
+
+/// Done; the guest switched off, or the machine was told to quit.
+pub const DONE: u8 = 0;
+/// A difference or damage was found (`vpc disk`).
+pub const FOUND: u8 = 1;
+/// Wrong use, or a file that cannot be used.
+pub const USE: u8 = 2;
+/// The host failed while a machine was running.
+pub const HOST: u8 = 3;
+/// There is no hypervisor device.
+pub const NO_DEVICE: u8 = 10;
+/// The hypervisor may not be used by this user.
+pub const NOT_PERMITTED: u8 = 11;
+/// The processor has no hardware virtualization.
+pub const UNSUPPORTED: u8 = 12;
+/// Hardware virtualization is switched off, hidden, or refused.
+pub const DISABLED: u8 = 13;
+/// The hypervisor's interface has another version.
+pub const API_VERSION: u8 = 14;
+/// The hypervisor lacks a capability.
+pub const CAPABILITY: u8 = 15;
+/// `vpc host`: machines run, but ordinary 64-bit kernels do not.
+pub const SOFTWARE_KVM: u8 = 16;
+/// The guest reset the machine (`--no-reboot`).
+pub const RESET: u8 = 20;
+/// A processor triple-faulted (`--no-reboot`).
+pub const TRIPLE_FAULT: u8 = 21;
+/// The hypervisor could not go on with a processor.
+pub const FAULT: u8 = 22;
+
+/// The code for a host that cannot run machines.
+pub fn unavailable(cause: &Unavailable) -> u8 {
+    match cause {
+        Unavailable::NoDevice { .. } => NO_DEVICE,
+        Unavailable::NotPermitted { .. } => NOT_PERMITTED,
+        Unavailable::NoProcessorSupport => UNSUPPORTED,
+        Unavailable::NotNested | Unavailable::Disabled { .. } | Unavailable::Refused { .. } | Unavailable::NoBackEnd => DISABLED,
+        Unavailable::ApiVersion { .. } => API_VERSION,
+        Unavailable::MissingCapability { .. } => CAPABILITY,
+    }
+}
+
+/// The code for the end of a machine.
+pub fn end(end: &End) -> u8 {
+    match end {
+        End::PoweredOff | End::Quit => DONE,
+        End::Reset => RESET,
+        End::TripleFault(_) => TRIPLE_FAULT,
+        End::Fault(_) => FAULT,
+        End::Host(_) => HOST,
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Processor threads, and the gate that starts, parks and resets them together.
+//!
+//! The machine gives an [`Order`]; each thread carries it out at its next exit and says so. An order that the machine waits for is
+//! carried out by all when [`Gate::order`] returns, so what follows (resetting chips, say) happens while no guest code runs.
+
+use crate::hypervisor::{self, Exit, FlatEntry, IoHandler, Kick, Vcpu};
+use devices::bus::lock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// What processor threads are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Run guest code.
+    Run,
+    /// Run none.
+    Park,
+    /// Go back to reset state, and run none.
+    Reset,
+    /// End.
+    Stop,
+}
+
+/// The end of a processor's run.
+#[derive(Debug)]
+pub enum Stopped {
+    /// It stopped by itself.
+    Exit(Exit),
+    /// The hypervisor failed.
+    Failed(hypervisor::Error),
+}
+
+/// The gate.
+pub struct Gate {
+    /// Counts orders: all that a running thread looks at.
+    sequence: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    order: Order,
+    sequence: u64,
+    /// Threads that have carried out the present order.
+    done: usize,
+    threads: usize,
+    kicks: Vec<Box<dyn Kick>>,
+}
+
+impl Gate {
+    /// A gate at [`Order::Park`].
+    pub fn new() -> Arc<Self> {
+        let state = State {
+            order: Order::Park,
+            sequence: 0,
+            done: 0,
+            threads: 0,
+            kicks: Vec::new(),
+        };
+        Arc::new(Self {
+            sequence: AtomicU64::new(0),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Gives an order and does not wait. Safe to call from inside a processor's exit.
+    pub fn post(&self, order: Order) {
+        let mut state = lock(&self.state);
+        if state.order == Order::Stop {
+            return;
+        }
+        state.order = order;
+        state.sequence += 1;
+        state.done = 0;
+        self.sequence.store(state.sequence, Ordering::Release);
+        for kick in &state.kicks {
+            kick.kick();
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Gives an order and waits until all threads have carried it out. Not for processor threads.
+    pub fn order(&self, order: Order) {
+        self.post(order);
+        let mut state = lock(&self.state);
+        let sequence = state.sequence;
+        while state.done < state.threads && state.sequence == sequence {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Makes a processor look at pending work (the PIC's interrupt) soon.
+    pub fn kick(&self, index: usize) {
+        if let Some(kick) = lock(&self.state).kicks.get(index) {
+            kick.kick();
+        }
+    }
+
+    /// The order that comes after the one with number `seen`, if there is one.
+    fn newer(&self, seen: u64) -> Option<(Order, u64)> {
+        if self.sequence.load(Ordering::Acquire) == seen {
+            return None;
+        }
+        let state = lock(&self.state);
+        Some((state.order, state.sequence))
+    }
+
+    fn wait_newer(&self, seen: u64) -> (Order, u64) {
+        let mut state = lock(&self.state);
+        while state.sequence == seen {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        (state.order, state.sequence)
+    }
+
+    fn done(&self, sequence: u64) {
+        let mut state = lock(&self.state);
+        if state.sequence == sequence {
+            state.done += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    fn enlist(&self, kick: Box<dyn Kick>) {
+        let mut state = lock(&self.state);
+        state.kicks.push(kick);
+        state.threads += 1;
+        self.changed.notify_all();
+    }
+
+    fn wait_enlisted(&self, threads: usize) {
+        let mut state = lock(&self.state);
+        while state.threads < threads {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// All processor threads. Dropping it stops them.
+pub struct Processors {
+    gate: Arc<Gate>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a processor thread needs besides its processor.
+#[derive(Clone)]
+pub struct Surroundings<T> {
+    /// The buses.
+    pub io: Arc<dyn IoHandler + Send>,
+    /// Where a processor that stopped by itself reports, as `T`.
+    pub reports: Sender<T>,
+    /// Makes the report.
+    pub report: fn(Stopped) -> T,
+    /// Where processor 0 starts when there is no firmware.
+    pub entry: Option<FlatEntry>,
+}
+
+impl Processors {
+    /// Starts one thread a processor, parked.
+    pub fn start<T: Send + Clone + 'static>(
+        gate: &Arc<Gate>,
+        vcpus: Vec<Box<dyn Vcpu>>,
+        surroundings: &Surroundings<T>,
+    ) -> std::io::Result<Self>
+    where
+        Surroundings<T>: Send,
+    {
+        let mut processors = Self {
+            gate: gate.clone(),
+            threads: Vec::new(),
+        };
+        for (index, vcpu) in vcpus.into_iter().enumerate() {
+            let (gate, mut surroundings) = (gate.clone(), surroundings.clone());
+            surroundings.entry = surroundings.entry.filter(|_| index == 0);
+            let thread = std::thread::Builder::new()
+                .name(format!("vcpu{index}"))
+                .spawn(move || {
+                    Processor {
+                        vcpu,
+                        gate,
+                        surroundings,
+                    }
+                    .serve()
+                })?;
+            processors.threads.push(thread);
+            // In order: a kick is found by the processor's number.
+            processors.gate.wait_enlisted(index + 1);
+        }
+        Ok(processors)
+    }
+}
+
+impl Drop for Processors {
+    fn drop(&mut self) {
+        self.gate.post(Order::Stop);
+        // A thread's handle is good for a kick until the thread is joined.
+        lock(&self.gate.state).kicks.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Processor<T> {
+    vcpu: Box<dyn Vcpu>,
+    gate: Arc<Gate>,
+    surroundings: Surroundings<T>,
+}
+
+/// A thread that could not be made kickable.
+struct NoKick;
+
+impl Kick for NoKick {
+    fn kick(&self) {}
+}
+
+impl<T> Processor<T> {
+    fn serve(mut self) {
+        match self.vcpu.attach() {
+            Ok(kick) => self.gate.enlist(kick),
+            Err(error) => {
+                self.gate.enlist(Box::new(NoKick));
+                self.report(Stopped::Failed(error));
+            }
+        }
+        if let Err(error) = self.enter() {
+            self.report(Stopped::Failed(error));
+        }
+        let mut seen = 0;
+        loop {
+            let (order, sequence) = self.gate.wait_newer(seen);
+            seen = sequence;
+            match order {
+                Order::Stop => return self.gate.done(sequence),
+                Order::Park => self.gate.done(sequence),
+                Order::Reset => {
+                    if let Err(error) = self.vcpu.reset().and_then(|()| self.enter()) {
+                        self.report(Stopped::Failed(error));
+                    }
+                    self.gate.done(sequence);
+                }
+                Order::Run => {
+                    self.gate.done(sequence);
+                    self.run_until_newer(sequence);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self) -> hypervisor::Result<()> {
+        self.surroundings
+            .entry
+            .map_or(Ok(()), |entry| self.vcpu.enter(entry))
+    }
+
+    fn run_until_newer(&mut self, seen: u64) {
+        while self.gate.newer(seen).is_none() {
+            match self.vcpu.run(&*self.surroundings.io) {
+                Ok(Exit::Kicked) => {}
+                Ok(exit) => return self.report(Stopped::Exit(exit)),
+                Err(error) => return self.report(Stopped::Failed(error)),
+            }
+        }
+    }
+
+    fn report(&self, stopped: Stopped) {
+        // Nobody listens any more when the machine is being taken down.
+        let _ = self
+            .surroundings
+            .reports
+            .send((self.surroundings.report)(stopped));
+    }
+}
