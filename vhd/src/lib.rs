@@ -26,6 +26,7 @@ pub mod format;
 mod geometry;
 mod image;
 pub mod storage;
+pub mod testing;
 
 pub use chain::ReadGuard;
 pub use chain::extent::{Extent, Source};

@@ -130,6 +130,7 @@ impl Chain {
         let Some(leaf) = self.leaf() else {
             return self.sync();
         };
+        leaf.space.repair(self, leaf)?;
         // 1. Take.
         let dirty = std::mem::take(&mut *leaf.dirty());
         if dirty.is_empty() && !leaf.space.footer_moved() {

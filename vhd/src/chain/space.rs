@@ -107,10 +107,7 @@ impl Space {
             return Ok(sector);
         }
         let mut state = self.state();
-        if !state.prepared {
-            self.prepare(chain, leaf, &mut state)?;
-            state.prepared = true;
-        }
+        self.prepare(chain, leaf, &mut state)?;
         let (sector, end) = self.slot(state.next);
         // The next footer has to fit too.
         if end + spec::SECTOR > u64::from(spec::UNUSED) * spec::SECTOR {
@@ -132,12 +129,23 @@ impl Space {
         )
     }
 
+    /// Makes damaged footers good again, now that the image changes anyway.
+    pub fn repair(&self, chain: &Chain, leaf: &Leaf) -> Result<()> {
+        if self.tail.copy_is_good && self.tail.footer_is_good {
+            return Ok(());
+        }
+        self.prepare(chain, leaf, &mut self.state())
+    }
+
     /// Makes the file fit to grow, once, before it does for the first time.
     ///
     /// When the file grows, its end footer is not at the end any more until the next flush, and a power cut may
     /// leave it so: the copy at the start has to be good before. And what lies behind the last block in a file of
     /// our own is left from before such a cut; the file is cut there, so that the space is zero when it comes back.
     fn prepare(&self, chain: &Chain, leaf: &Leaf, state: &mut State) -> Result<()> {
+        if state.prepared {
+            return Ok(());
+        }
         let storage = &chain.top().storage;
         let mut changed = false;
         if !self.tail.copy_is_good {
@@ -215,7 +223,12 @@ impl Space {
     /// Where the footer has to be written, if it is not at the end of the file.
     pub fn footer_to_write(&self) -> Option<u64> {
         let mut state = self.state();
-        std::mem::take(&mut state.footer_moved).then(|| state.len - spec::SECTOR)
+        if !std::mem::take(&mut state.footer_moved) {
+            return None;
+        }
+        // A file that was cut may end where its last block does.
+        state.len = state.len.max(state.next + spec::SECTOR);
+        Some(state.len - spec::SECTOR)
     }
 
     /// Whether there is a footer to write.
