@@ -4,7 +4,6 @@
 pub mod ctl;
 pub mod exit;
 pub mod host;
-pub mod run;
 pub mod size;
 
 use crate::hypervisor::Unavailable;
@@ -22,7 +21,6 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Run(Box<run::Args>),
     Ctl(ctl::Args),
     Host(host::Args),
 }
@@ -31,7 +29,6 @@ impl Cli {
     /// Runs the command; gives its exit code.
     pub fn run(self) -> Result<u8, Error> {
         match self.command {
-            Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
             Command::Host(args) => args.run(),
         }
@@ -78,7 +75,12 @@ impl Error {
         // Writing to a string cannot fail.
         let _ = match self {
             Self::Unavailable(cause) => {
-                writeln!(text, "vpc: {}: {cause}\nvpc: to mend it, {}", HResult::from(cause), cause.remedy())
+                writeln!(
+                    text,
+                    "vpc: {}: {cause}\nvpc: to mend it, {}",
+                    HResult::from(cause),
+                    cause.remedy()
+                )
             }
             Self::Use(what) | Self::Host(what) => writeln!(text, "vpc: {what}"),
         };

@@ -58,11 +58,17 @@ impl ControlSocket {
     /// Listens on `path`, for this user only. A socket that a machine left behind is replaced; one that is alive is not.
     pub fn listen(path: &Path, remote: Remote) -> io::Result<Self> {
         if UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another machine listens there"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another machine listens there",
+            ));
         }
         match std::fs::symlink_metadata(path) {
             Ok(metadata) if !std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()) => {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file of that name exists and is no socket"));
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "a file of that name exists and is no socket",
+                ));
             }
             Ok(_) => std::fs::remove_file(path)?,
             Err(_) => {}
@@ -74,7 +80,11 @@ impl ControlSocket {
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || accept(&listener, &remote, &stopped))?;
-        Ok(Self { path: path.to_owned(), stop, thread: Some(thread) })
+        Ok(Self {
+            path: path.to_owned(),
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -102,12 +112,14 @@ fn accept(listener: &UnixListener, remote: &Remote, stop: &AtomicBool) {
         }
         open.fetch_add(1, Ordering::AcqRel);
         let (remote, open_now) = (remote.clone(), open.clone());
-        let spawned = std::thread::Builder::new().name("control client".into()).spawn(move || {
-            if let Err(error) = converse(&stream, &remote) {
-                log::debug!("a control connection ended: {error}");
-            }
-            open_now.fetch_sub(1, Ordering::AcqRel);
-        });
+        let spawned = std::thread::Builder::new()
+            .name("control client".into())
+            .spawn(move || {
+                if let Err(error) = converse(&stream, &remote) {
+                    log::debug!("a control connection ended: {error}");
+                }
+                open_now.fetch_sub(1, Ordering::AcqRel);
+            });
         if spawned.is_err() {
             open.fetch_sub(1, Ordering::AcqRel);
         }
@@ -126,12 +138,19 @@ fn converse(stream: &UnixStream, remote: &Remote) -> io::Result<()> {
         let whole = line.ends_with(b"\n");
         let reply = match serde_json::from_slice(&line) {
             Ok(command) if whole => remote.command(command),
-            Ok(_) => Err(CommandError::Malformed { detail: format!("a request has at most {LINE_MOST} bytes and ends in a line end") }),
-            Err(error) => Err(CommandError::Malformed { detail: error.to_string() }),
+            Ok(_) => Err(CommandError::Malformed {
+                detail: format!("a request has at most {LINE_MOST} bytes and ends in a line end"),
+            }),
+            Err(error) => Err(CommandError::Malformed {
+                detail: error.to_string(),
+            }),
         };
         let envelope = match reply {
             Ok(answer) => Envelope::Ok(answer),
-            Err(cause) => Envelope::Failed { message: cause.to_string(), cause },
+            Err(cause) => Envelope::Failed {
+                message: cause.to_string(),
+                cause,
+            },
         };
         let mut text = serde_json::to_vec(&envelope)?;
         text.push(b'\n');

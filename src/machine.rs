@@ -1,5 +1,344 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A machine.
+//! A machine: built whole from a [`Spec`], run until it ends, steered by [`control`].
+//!
+//! [`Machine::run`] is the director: it waits for notices from chips (reset, power off), processors (faults) and [`Remote`]s (commands),
+//! and is the only one who stops and starts processors.
 
+mod board;
+pub mod control;
 pub mod cpu;
 pub mod timers;
+
+use crate::boot::{self, DirectKernel};
+use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
+use crate::memory::{self, Layout, Memory};
+use board::{Board, Parts};
+use control::{Answer, Command, CommandError, End, Notice, Remote, Reply, RunState, Status};
+use cpu::{Gate, Order, Processors, Stopped, Surroundings};
+use devices::bus::lock;
+use devices::clock::{Clock, SECOND};
+use devices::fw_cfg::{FwCfgBuilder, key};
+use devices::power::{PowerControl, PowerRequest};
+use devices::rtc::CmosSetup;
+use devices::vga::TextScreen;
+use std::sync::{Arc, mpsc};
+
+/// How a machine starts.
+#[derive(Debug, Clone)]
+pub enum Boot {
+    /// By firmware: its image, and the VGA's.
+    Firmware {
+        /// The system BIOS.
+        image: Vec<u8>,
+        /// The VGA BIOS.
+        vga_bios: Option<Vec<u8>>,
+    },
+    /// A kernel without firmware.
+    Kernel(DirectKernel),
+}
+
+/// What a machine is made of.
+pub struct Spec {
+    /// Bytes of RAM, in whole MiB.
+    pub memory: u64,
+    /// Processors, 1 to [`CPUS_MOST`].
+    pub cpus: u8,
+    /// Features of the host's processor that the guest does not see.
+    pub without: Vec<CpuFeature>,
+    /// Who plays the interrupt controllers.
+    pub irqchip: Irqchip,
+    /// How it starts.
+    pub boot: Boot,
+    /// The date at power-on, in seconds since 1970 of whatever zone the guest keeps its clock in.
+    pub date: i64,
+    /// A reset restarts the machine; otherwise it ends it.
+    pub reboot: bool,
+}
+
+/// The most processors a machine has.
+pub const CPUS_MOST: u8 = 8;
+
+/// A machine could not be built, or not be reset.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The number of processors is out of range.
+    #[error("{0} processors: a machine has 1 to {CPUS_MOST}")]
+    Cpus(u8),
+    /// Memory.
+    #[error(transparent)]
+    Memory(#[from] memory::Error),
+    /// The hypervisor.
+    #[error(transparent)]
+    Hypervisor(#[from] hypervisor::Error),
+    /// The kernel to start.
+    #[error(transparent)]
+    Boot(#[from] boot::Error),
+    /// The board.
+    #[error(transparent)]
+    Board(#[from] board::Error),
+    /// The host has no thread for a processor.
+    #[error("the host cannot start a thread for a processor")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A machine.
+pub struct Machine {
+    // Dropped in this order: no guest code runs when the chips go, no chip is left when memory and the hypervisor's machine go.
+    processors: Processors,
+    gate: Arc<Gate>,
+    board: Board,
+    memory: Arc<Memory>,
+    vm: Arc<dyn Vm>,
+    notices: mpsc::Receiver<Notice>,
+    remote: Remote,
+    kernel: Option<DirectKernel>,
+    reboot: bool,
+    cpus: u8,
+    state: RunState,
+    resets: u64,
+}
+
+impl Machine {
+    /// Builds a machine. No guest code runs yet.
+    pub fn new(spec: Spec, hypervisor: &dyn Hypervisor) -> Result<Self, Error> {
+        if spec.cpus == 0 || spec.cpus > CPUS_MOST {
+            return Err(Error::Cpus(spec.cpus));
+        }
+        let layout = Layout::new(spec.memory)?;
+        let vm = hypervisor.create_vm(spec.irqchip)?;
+        let firmware = match &spec.boot {
+            Boot::Firmware { image, .. } => Some(image.as_slice()),
+            Boot::Kernel(_) => None,
+        };
+        let memory = Arc::new(Memory::new(vm.clone(), layout, firmware)?);
+        let gate = Gate::new();
+        let (sender, notices) = mpsc::channel();
+        let power = power_control(&gate, &sender);
+        let board = Board::new(Parts {
+            vm: vm.clone(),
+            irqchip: spec.irqchip,
+            memory: memory.clone(),
+            gate: gate.clone(),
+            power,
+            cmos: cmos(&spec, layout),
+            date: spec.date,
+            firmware_files: firmware_files(&spec, layout),
+        })?;
+        let kernel = match spec.boot {
+            Boot::Kernel(kernel) => Some(kernel),
+            Boot::Firmware { .. } => None,
+        };
+        let entry = kernel
+            .as_ref()
+            .map(|kernel| place_kernel(&board, &memory, kernel))
+            .transpose()?;
+        let profile = CpuidProfile {
+            cpus: spec.cpus,
+            without: spec.without,
+        };
+        let vcpus = (0..spec.cpus)
+            .map(|i| vm.create_vcpu(i, &profile))
+            .collect::<hypervisor::Result<_>>()?;
+        let surroundings = Surroundings {
+            io: board.buses.clone(),
+            reports: sender.clone(),
+            report: Notice::Processor,
+            entry,
+        };
+        let processors = Processors::start(&gate, vcpus, &surroundings)?;
+        Ok(Self {
+            processors,
+            gate,
+            board,
+            memory,
+            vm,
+            notices,
+            remote: Remote(sender),
+            kernel,
+            reboot: spec.reboot,
+            cpus: spec.cpus,
+            state: RunState::Running,
+            resets: 0,
+        })
+    }
+
+    /// For commands from other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// The text on the screen; `None` in a graphics mode.
+    pub fn text_screen(&self) -> Option<TextScreen> {
+        lock(&self.board.vga).text_screen()
+    }
+
+    /// Runs the machine until it ends. It may be run again after [`End::Reset`] and its like: it then goes on where it stood.
+    pub fn run(&mut self) -> Result<End, Error> {
+        self.state = RunState::Running;
+        self.go_on();
+        let end = self.direct();
+        self.gate.order(Order::Park);
+        self.board.pause();
+        end
+    }
+
+    fn direct(&mut self) -> Result<End, Error> {
+        loop {
+            // The machine itself holds a sender, so this does not fail.
+            let Ok(notice) = self.notices.recv() else {
+                return Ok(End::Quit);
+            };
+            match notice {
+                Notice::Power(PowerRequest::Off) => return Ok(End::PoweredOff),
+                Notice::Power(PowerRequest::Reset(cause)) => {
+                    log::debug!("the guest reset the machine ({cause:?})");
+                    if !self.reboot {
+                        return Ok(End::Reset);
+                    }
+                    self.reset()?;
+                }
+                Notice::Processor(Stopped::Failed(error)) => return Ok(End::Host(error)),
+                Notice::Processor(Stopped::Exit(Exit::Fault(fault))) => return Ok(End::Fault(fault)),
+                Notice::Processor(Stopped::Exit(Exit::Shutdown(fault))) => {
+                    if !self.reboot {
+                        return Ok(End::TripleFault(fault));
+                    }
+                    log::warn!("triple fault; the machine restarts\n{fault}");
+                    self.reset()?;
+                }
+                Notice::Processor(Stopped::Exit(Exit::Kicked)) => {}
+                Notice::Command(Command::Quit, reply) => {
+                    let _ = reply.send(Ok(Answer::Done {}));
+                    return Ok(End::Quit);
+                }
+                Notice::Command(command, reply) => {
+                    let answer = self.command(&command);
+                    // Who asked may have gone.
+                    let _ = reply.send(answer?);
+                }
+            }
+        }
+    }
+
+    /// Carries out a command. The outer error is the machine's end.
+    fn command(&mut self, command: &Command) -> Result<Reply, Error> {
+        let done = Ok(Answer::Done {});
+        Ok(match command {
+            Command::Status => Ok(Answer::Status(Box::new(self.status()))),
+            Command::Insert { drive, .. } | Command::Eject { drive, .. } => {
+                Err(CommandError::NoSuchDrive { drive: *drive })
+            }
+            Command::Reset => {
+                self.reset()?;
+                done
+            }
+            Command::PowerButton => {
+                lock(&self.board.power).press_power_button();
+                done
+            }
+            Command::Pause => {
+                if self.state == RunState::Running {
+                    self.state = RunState::Paused;
+                    self.gate.order(Order::Park);
+                    self.board.pause();
+                }
+                done
+            }
+            Command::Resume => {
+                if self.state == RunState::Paused {
+                    self.state = RunState::Running;
+                    self.go_on();
+                }
+                done
+            }
+            Command::Quit => done,
+        })
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            state: self.state,
+            seconds: self.board.clock.now() as f64 / SECOND as f64,
+            resets: self.resets,
+            cpus: self.cpus,
+            memory: self.memory.layout().size(),
+            post_code: 0,
+            drives: Vec::new(),
+        }
+    }
+
+    fn go_on(&self) {
+        self.board.resume();
+        self.gate.order(Order::Run);
+    }
+
+    /// Pulls the reset line: processors and chips start anew, memory stays.
+    fn reset(&mut self) -> Result<(), Error> {
+        self.gate.order(Order::Park);
+        self.board.reset();
+        self.vm.reset()?;
+        if let Some(kernel) = &self.kernel {
+            place_kernel(&self.board, &self.memory, kernel)?;
+        }
+        self.gate.order(Order::Reset);
+        self.forget_stale_notices();
+        self.resets += 1;
+        if self.state == RunState::Running {
+            self.go_on();
+        }
+        Ok(())
+    }
+
+    /// A guest that pulled several lines at once is reset once. Commands are kept.
+    fn forget_stale_notices(&mut self) {
+        let waiting: Vec<_> = self.notices.try_iter().collect();
+        for notice in waiting
+            .into_iter()
+            .filter(|notice| matches!(notice, Notice::Command(..)))
+        {
+            // Cannot fail: the receiver is ours.
+            let _ = self.remote.0.send(notice);
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // While everything they use is still there.
+        self.processors.stop();
+    }
+}
+
+/// Reset and power requests of chips: the processors stop before their next instruction, then the director is told.
+fn power_control(gate: &Arc<Gate>, sender: &mpsc::Sender<Notice>) -> Arc<dyn PowerControl> {
+    let (gate, sender) = (gate.clone(), sender.clone());
+    Arc::new(move |request| {
+        gate.post(Order::Park);
+        // Nobody listens when the machine is being taken down.
+        let _ = sender.send(Notice::Power(request));
+    })
+}
+
+/// Lays the kernel into memory, with the segments below 1 MiB turned to RAM as firmware would leave them.
+fn place_kernel(board: &Board, memory: &Arc<Memory>, kernel: &DirectKernel) -> Result<FlatEntry, Error> {
+    board.shadow_everything();
+    Ok(boot::load(memory.ram(), memory.layout(), kernel, None)?)
+}
+
+fn cmos(spec: &Spec, layout: Layout) -> CmosSetup {
+    CmosSetup {
+        ram_below_4g: layout.below_4g,
+        ram_above_4g: layout.above_4g,
+        mouse: true,
+        processors: spec.cpus,
+        ..CmosSetup::default()
+    }
+}
+
+fn firmware_files(spec: &Spec, layout: Layout) -> FwCfgBuilder {
+    let mut files = FwCfgBuilder::new();
+    files.add_item(key::RAM_SIZE, layout.size().to_le_bytes());
+    files.add_item(key::CPUS, u16::from(spec.cpus).to_le_bytes());
+    files.add_item(key::MAX_CPUS, u16::from(spec.cpus).to_le_bytes());
+    files
+}

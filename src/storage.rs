@@ -27,7 +27,7 @@ pub enum Error {
         /// What it was to be.
         purpose: &'static str,
         /// Why not.
-        source: vhd::Error,
+        source: Box<vhd::Error>,
     },
     /// It is a folder.
     #[error("{path}: a folder cannot be used as {purpose}; give an image file")]
@@ -115,7 +115,7 @@ impl Image {
         let disk = vhd::Disk::open(path, &options).map_err(|source| Error::Open {
             path: path.to_owned(),
             purpose: words,
-            source,
+            source: Box::new(source),
         })?;
         let geometry = disk.unique_id().map(|_| {
             let g = disk.geometry();
@@ -160,7 +160,7 @@ impl Image {
             .map_err(|source| Error::Open {
                 path: self.path.clone(),
                 purpose: "a medium",
-                source,
+                source: Box::new(source),
             })?;
         Ok(sector)
     }

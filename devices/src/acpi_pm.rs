@@ -170,7 +170,7 @@ impl PowerManagement {
                 }
             }
             Register::Enable(byte) => {
-                self.state.enable = Status::from_bits_truncate(into(self.state.enable.bits(), byte))
+                self.state.enable = Status::from_bits_truncate(into(self.state.enable.bits(), byte));
             }
             Register::Control(byte) => {
                 self.state.control = Control::from_bits_truncate(into(self.state.control.bits(), byte));
@@ -181,7 +181,7 @@ impl PowerManagement {
             }
             Register::GeneralStatus(byte) => self.state.general_status &= !only(byte),
             Register::GeneralEnable(byte) => {
-                self.state.general_enable = into(self.state.general_enable, byte)
+                self.state.general_enable = into(self.state.general_enable, byte);
             }
             Register::Kept(at) => self.state.kept[usize::from(at)] = value,
             Register::Timer(_) | Register::Reserved => {}

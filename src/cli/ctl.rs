@@ -58,7 +58,8 @@ impl Args {
         let command = match self.command {
             Words::Insert { drive, image, force } => {
                 // The machine's working folder may be another one.
-                let path = std::path::absolute(&image).map_err(|e| Error::Use(format!("{}: {e}", image.display())))?;
+                let path = std::path::absolute(&image)
+                    .map_err(|e| Error::Use(format!("{}: {e}", image.display())))?;
                 Command::Insert { drive, path, force }
             }
             Words::Eject { drive, force } => Command::Eject { drive, force },
@@ -69,8 +70,13 @@ impl Args {
             Words::Quit => Command::Quit,
             Words::Status => Command::Status,
         };
-        let reply = control_socket::call(&self.socket, &command)
-            .map_err(|e| Error::Use(format!("{}: {}", self.socket.display(), explain(&self.socket, &e))))?;
+        let reply = control_socket::call(&self.socket, &command).map_err(|e| {
+            Error::Use(format!(
+                "{}: {}",
+                self.socket.display(),
+                explain(&self.socket, &e)
+            ))
+        })?;
         match reply {
             Ok(answer) if self.json => super::print_json(&answer)?,
             Ok(Answer::Status(status)) => print(&status),
@@ -87,7 +93,9 @@ fn wrong(error: &CommandError) -> Error {
 
 fn explain(socket: &Path, error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no control socket; start the machine with --control PATH".to_owned(),
+        std::io::ErrorKind::NotFound => {
+            "there is no control socket; start the machine with --control PATH".to_owned()
+        }
         std::io::ErrorKind::ConnectionRefused if socket.exists() => {
             "nobody listens on this socket; the machine has ended".to_owned()
         }
@@ -96,16 +104,22 @@ fn explain(socket: &Path, error: &std::io::Error) -> String {
 }
 
 fn print(status: &Status) {
-    println!("state       {}", match status.state {
-        crate::machine::control::RunState::Running => "running",
-        crate::machine::control::RunState::Paused => "paused",
-    });
+    println!(
+        "state       {}",
+        match status.state {
+            crate::machine::control::RunState::Running => "running",
+            crate::machine::control::RunState::Paused => "paused",
+        }
+    );
     println!("on for      {:.1} s, {} resets", status.seconds, status.resets);
     println!("processors  {}", status.cpus);
     println!("memory      {} MiB", status.memory >> 20);
     println!("POST code   {:02X}h", status.post_code);
     for drive in &status.drives {
-        let medium = drive.medium.as_ref().map_or("empty".to_owned(), |path| path.display().to_string());
+        let medium = drive
+            .medium
+            .as_ref()
+            .map_or("empty".to_owned(), |path| path.display().to_string());
         let tray = if drive.tray_open { ", tray open" } else { "" };
         let locked = if drive.locked { ", locked by the guest" } else { "" };
         println!("{:<11} {medium}{tray}{locked}", drive.drive.to_string());

@@ -39,7 +39,10 @@ pub fn unavailable(cause: &Unavailable) -> u8 {
         Unavailable::NoDevice { .. } => NO_DEVICE,
         Unavailable::NotPermitted { .. } => NOT_PERMITTED,
         Unavailable::NoProcessorSupport => UNSUPPORTED,
-        Unavailable::NotNested | Unavailable::Disabled { .. } | Unavailable::Refused { .. } | Unavailable::NoBackEnd => DISABLED,
+        Unavailable::NotNested
+        | Unavailable::Disabled { .. }
+        | Unavailable::Refused { .. }
+        | Unavailable::NoBackEnd => DISABLED,
         Unavailable::ApiVersion { .. } => API_VERSION,
         Unavailable::MissingCapability { .. } => CAPABILITY,
     }

@@ -2,8 +2,8 @@
 //! `vpc host`: what this host can do.
 
 use super::{Error, exit};
-use crate::hypervisor::kvm::probe::{self, ProcessorSupport};
 use crate::hypervisor::kvm::Kvm;
+use crate::hypervisor::kvm::probe::{self, ProcessorSupport};
 use crate::hypervisor::{Hypervisor, Unavailable};
 use crate::virtual_pc::hresult::HResult;
 use serde::Serialize;
@@ -84,11 +84,15 @@ fn look() -> Report {
             report.hypervisor = Some(kvm.describe());
             report.max_vcpus = Some(kvm.max_vcpus());
             let capabilities = probe::optional_capabilities(&kvm);
-            report.capabilities = capabilities.into_iter().map(|(name, present)| Capability { name, present }).collect();
+            report.capabilities = capabilities
+                .into_iter()
+                .map(|(name, present)| Capability { name, present })
+                .collect();
             report.ordinary_kernels = probe::runs_ordinary_code();
             if !report.ordinary_kernels {
                 report.cause = Some(probe::SOFTWARE_KVM.to_owned());
-                report.remedy = Some("use a host with VT-x or AMD-V for ordinary operating systems".to_owned());
+                report.remedy =
+                    Some("use a host with VT-x or AMD-V for ordinary operating systems".to_owned());
                 report.exit_code = exit::SOFTWARE_KVM;
             }
         }
@@ -99,7 +103,10 @@ fn look() -> Report {
 
 fn explain(report: &mut Report, cause: &Unavailable) {
     let result = HResult::from(cause);
-    report.result = Some(ResultCode { name: result.name, code: format!("0x{:08X}", result.code) });
+    report.result = Some(ResultCode {
+        name: result.name,
+        code: format!("0x{:08X}", result.code),
+    });
     report.cause = Some(cause.to_string());
     report.remedy = Some(cause.remedy());
     report.exit_code = exit::unavailable(cause);

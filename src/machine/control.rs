@@ -47,8 +47,13 @@ impl FromStr for Drive {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str, most: u8| text.parse().ok().filter(|n| *n < most);
         let dvd = text.strip_prefix("dvd").and_then(|n| number(n, 4)).map(Self::Dvd);
-        let floppy = || text.strip_prefix("fd").and_then(|n| number(n, 2)).map(Self::Floppy);
-        dvd.or_else(floppy).ok_or_else(|| format!("`{text}` is no drive: use dvd0 to dvd3, fd0 or fd1"))
+        let floppy = || {
+            text.strip_prefix("fd")
+                .and_then(|n| number(n, 2))
+                .map(Self::Floppy)
+        };
+        dvd.or_else(floppy)
+            .ok_or_else(|| format!("`{text}` is no drive: use dvd0 to dvd3, fd0 or fd1"))
     }
 }
 
@@ -99,7 +104,9 @@ pub enum CommandError {
         drive: Drive,
     },
     /// The guest has locked the drive. It has been told of the request.
-    #[error("the guest has locked {drive}; it was asked to release it (use --force to take the medium out anyway)")]
+    #[error(
+        "the guest has locked {drive}; it was asked to release it (use --force to take the medium out anyway)"
+    )]
     Locked {
         /// Which.
         drive: Drive,
@@ -151,7 +158,7 @@ pub struct DriveStatus {
 }
 
 /// How a machine is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether guest code runs.
     pub state: RunState,
@@ -215,7 +222,9 @@ impl Remote {
     /// Has a command carried out, and waits for the answer.
     pub fn command(&self, command: Command) -> Reply {
         let (reply, answer) = mpsc::channel();
-        self.0.send(Notice::Command(command, reply)).map_err(|_| CommandError::Ended)?;
+        self.0
+            .send(Notice::Command(command, reply))
+            .map_err(|_| CommandError::Ended)?;
         answer.recv().map_err(|_| CommandError::Ended)?
     }
 
@@ -244,7 +253,11 @@ mod tests {
     #[test]
     fn commands_as_json() {
         let text = r#"{"command":"insert","drive":"dvd0","path":"/a.iso"}"#;
-        let command = Command::Insert { drive: Drive::Dvd(0), path: "/a.iso".into(), force: false };
+        let command = Command::Insert {
+            drive: Drive::Dvd(0),
+            path: "/a.iso".into(),
+            force: false,
+        };
         assert_eq!(serde_json::from_str::<Command>(text).unwrap(), command);
         for bad in ["{}", r#"{"command":"fly"}"#, r#"{"command":"eject","drive":"c"}"#] {
             assert!(serde_json::from_str::<Command>(bad).is_err(), "{bad}");

@@ -148,7 +148,6 @@ pub struct Processors {
 }
 
 /// What a processor thread needs besides its processor.
-#[derive(Clone)]
 pub struct Surroundings<T> {
     /// The buses.
     pub io: Arc<dyn IoHandler + Send>,
@@ -162,21 +161,23 @@ pub struct Surroundings<T> {
 
 impl Processors {
     /// Starts one thread a processor, parked.
-    pub fn start<T: Send + Clone + 'static>(
+    pub fn start<T: Send + 'static>(
         gate: &Arc<Gate>,
         vcpus: Vec<Box<dyn Vcpu>>,
         surroundings: &Surroundings<T>,
-    ) -> std::io::Result<Self>
-    where
-        Surroundings<T>: Send,
-    {
+    ) -> std::io::Result<Self> {
         let mut processors = Self {
             gate: gate.clone(),
             threads: Vec::new(),
         };
         for (index, vcpu) in vcpus.into_iter().enumerate() {
-            let (gate, mut surroundings) = (gate.clone(), surroundings.clone());
-            surroundings.entry = surroundings.entry.filter(|_| index == 0);
+            let gate = gate.clone();
+            let surroundings = Surroundings {
+                io: surroundings.io.clone(),
+                reports: surroundings.reports.clone(),
+                report: surroundings.report,
+                entry: surroundings.entry.filter(|_| index == 0),
+            };
             let thread = std::thread::Builder::new()
                 .name(format!("vcpu{index}"))
                 .spawn(move || {
@@ -185,7 +186,7 @@ impl Processors {
                         gate,
                         surroundings,
                     }
-                    .serve()
+                    .serve();
                 })?;
             processors.threads.push(thread);
             // In order: a kick is found by the processor's number.
@@ -195,14 +196,21 @@ impl Processors {
     }
 }
 
-impl Drop for Processors {
-    fn drop(&mut self) {
+impl Processors {
+    /// Ends all threads, and with them their processors.
+    pub fn stop(&mut self) {
         self.gate.post(Order::Stop);
         // A thread's handle is good for a kick until the thread is joined.
         lock(&self.gate.state).kicks.clear();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Processors {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -218,7 +218,7 @@ impl SharedDevice for ConfigPorts {
     fn write(&self, offset: u64, data: &[u8]) {
         match (offset, data) {
             (CONFIG_ADDRESS, &[a, b, c, d]) => {
-                *lock(&self.root.address) = u32::from_le_bytes([a, b, c, d]) & 0x80ff_fffc
+                *lock(&self.root.address) = u32::from_le_bytes([a, b, c, d]) & 0x80ff_fffc;
             }
             (RESET_CONTROL, &[_]) => self.reset_control.write(0, data),
             (CONFIG_DATA..8, _) if offset + data.len() as u64 <= 8 => {

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The wiring table: which chip answers at which address, on which interrupt, DMA channel and PCI slot. No other module knows these
+//! numbers.
+
+mod buses;
+mod interrupts;
+
+use super::cpu::Gate;
+use super::timers::{MachineClock, Timers};
+use crate::hypervisor::{Irqchip, Vm};
+use crate::memory::{Memory, SHADOW_RANGE};
+pub use buses::Buses;
+use devices::acpi_pm::{self, PowerManagement};
+use devices::bus::{BusBuilder, Overlap, SharedDevice, lock};
+use devices::clock::Clock;
+use devices::fw_cfg::{self, FwCfg, FwCfgBuilder};
+use devices::line::{IrqLine, Wire};
+use devices::pci::host_bridge::{self, HostBridge};
+use devices::pci::isa_bridge::IsaBridge;
+use devices::pci::root::PciRoot;
+use devices::pit::Pit;
+use devices::power::PowerControl;
+use devices::ram::GuestRam;
+use devices::rtc::{CmosSetup, Rtc};
+use devices::system_control::{FastControl, ResetControl, SpeakerPort};
+use devices::vga::{self, Vga};
+use std::sync::{Arc, Mutex};
+
+/// ISA interrupts.
+mod irq {
+    pub const TIMER: usize = 0;
+    pub const RTC: usize = 8;
+    pub const SCI: usize = 9;
+}
+
+/// PCI device numbers; the PIIX4's functions share one.
+mod slot {
+    pub const HOST_BRIDGE: (u8, u8) = (0, 0);
+    pub const ISA_BRIDGE: (u8, u8) = (1, 0);
+    pub const POWER: (u8, u8) = (1, 3);
+}
+
+/// What the board is made from.
+pub struct Parts {
+    pub vm: Arc<dyn Vm>,
+    pub irqchip: Irqchip,
+    pub memory: Arc<Memory>,
+    pub gate: Arc<Gate>,
+    pub power: Arc<dyn PowerControl>,
+    pub cmos: CmosSetup,
+    /// The date at power-on, in seconds since 1970.
+    pub date: i64,
+    pub firmware_files: FwCfgBuilder,
+}
+
+/// A board could not be wired.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Two chips at one address: a mistake in this module.
+    #[error("the board is wired wrongly")]
+    Overlap(#[from] Overlap),
+    /// The host has no thread for the timers.
+    #[error("the host cannot start a thread for the timers")]
+    Thread(#[from] std::io::Error),
+}
+
+/// All chips of a machine, and its buses.
+pub struct Board {
+    pub buses: Arc<Buses>,
+    pub clock: Arc<MachineClock>,
+    pub vga: Shared<Vga>,
+    pub power: Shared<PowerManagement>,
+    pub pci: Arc<PciRoot>,
+    timers: Timers,
+    host_bridge: Shared<HostBridge>,
+    isa_bridge: Shared<IsaBridge>,
+    rtc: Shared<Rtc>,
+    pit: Option<(Shared<Pit>, Shared<SpeakerPort>)>,
+    fw_cfg: Shared<FwCfg>,
+    fast_control: Shared<FastControl>,
+    reset_control: Shared<ResetControl>,
+}
+
+type Shared<T> = Arc<Mutex<T>>;
+
+fn shared<T>(chip: T) -> Shared<T> {
+    Arc::new(Mutex::new(chip))
+}
+
+impl Board {
+    /// Makes and wires all chips.
+    pub fn new(parts: Parts) -> Result<Self, Error> {
+        let Parts {
+            vm,
+            irqchip,
+            memory,
+            gate,
+            power,
+            cmos,
+            date,
+            firmware_files,
+        } = parts;
+        let clock = Arc::new(MachineClock::new());
+        let guest_clock: Arc<dyn Clock> = clock.clone();
+        let ram: Arc<dyn GuestRam> = memory.clone();
+        let timers = Timers::new(clock.clone())?;
+        let (isa, controllers) = interrupts::wire(&vm, irqchip, &gate);
+        let line = |irq: usize| -> IrqLine { isa.get(irq).map_or_else(IrqLine::detached, Wire::driver) };
+        let mut ports = BusBuilder::new();
+        let mut memory_bus = BusBuilder::new();
+
+        let (timer, socket) = timers.create();
+        let rtc = shared(Rtc::new(guest_clock.clone(), timer, line(irq::RTC), date, &cmos));
+        socket.connect(&rtc);
+        ports.map(0x70..=0x73, 0, rtc.clone())?;
+
+        let pit = match &controllers {
+            Some(controllers) => {
+                ports.map(0x20..=0x21, 0, controllers.pic.clone())?;
+                ports.map(0xa0..=0xa1, 2, controllers.pic.clone())?;
+                ports.map(0x4d0..=0x4d1, 4, controllers.pic.clone())?;
+                memory_bus.map(0xfec0_0000..=0xfec0_0fff, 0, controllers.ioapic.clone())?;
+                let (timer, socket) = timers.create();
+                let pit = shared(Pit::new(guest_clock.clone(), timer, line(irq::TIMER)));
+                socket.connect(&pit);
+                let speaker = shared(SpeakerPort::new(guest_clock.clone(), pit.clone()));
+                ports.map(0x40..=0x43, 0, pit.clone())?;
+                ports.map(0x61..=0x61, 0, speaker.clone())?;
+                Some((pit, speaker))
+            }
+            None => None,
+        };
+
+        let fast_control = shared(FastControl::new(power.clone()));
+        ports.map(0x92..=0x92, 0, fast_control.clone())?;
+        let reset_control = shared(ResetControl::new(power.clone()));
+
+        let vga = shared(Vga::new(ram.clone(), guest_clock.clone()));
+        for range in vga::PORTS {
+            ports.map(range.clone(), *range.start(), vga.clone())?;
+        }
+        memory_bus.map(vga::WINDOW, *vga::WINDOW.start(), vga.clone())?;
+        memory_bus.map(SHADOW_RANGE, *SHADOW_RANGE.start(), memory.clone())?;
+
+        let fw_cfg = shared(firmware_files.build(ram));
+        ports.map(fw_cfg::PORTS, 0, fw_cfg.clone())?;
+
+        let host_bridge = shared(HostBridge::new(memory.clone()));
+        let isa_bridge = shared(IsaBridge::new(&isa));
+        let (timer, socket) = timers.create();
+        let power_management = shared(PowerManagement::new(guest_clock, timer, line(irq::SCI), power));
+        socket.connect(&power_management);
+        ports.map(0xb2..=0xb3, acpi_pm::APM, power_management.clone())?;
+
+        let pci = PciRoot::new(vec![
+            (slot::HOST_BRIDGE, host_bridge.clone()),
+            (slot::ISA_BRIDGE, isa_bridge.clone()),
+            (slot::POWER, power_management.clone()),
+        ]);
+        let reset_register: Arc<dyn SharedDevice> = reset_control.clone();
+        ports.map(0xcf8..=0xcff, 0, Arc::new(pci.config_ports(reset_register)))?;
+        ports.fallback(pci.ports());
+        memory_bus.fallback(pci.memory());
+
+        let buses = Arc::new(Buses {
+            ports: ports.build(),
+            memory_bus: memory_bus.build(),
+            memory,
+            controllers,
+        });
+        Ok(Self {
+            buses,
+            clock,
+            vga,
+            power: power_management,
+            pci,
+            timers,
+            host_bridge,
+            isa_bridge,
+            rtc,
+            pit,
+            fw_cfg,
+            fast_control,
+            reset_control,
+        })
+    }
+
+    /// Puts all chips into reset state. No processor runs meanwhile.
+    pub fn reset(&self) {
+        // Devices first, so that their interrupts are down when the controllers start anew.
+        lock(&self.vga).reset();
+        lock(&self.rtc).reset();
+        lock(&self.power).reset();
+        lock(&self.fw_cfg).reset();
+        lock(&self.fast_control).reset();
+        lock(&self.reset_control).reset();
+        lock(&self.isa_bridge).reset();
+        lock(&self.host_bridge).reset();
+        self.pci.reset();
+        if let Some((pit, speaker)) = &self.pit {
+            lock(speaker).reset();
+            lock(pit).reset();
+        }
+        if let Some(controllers) = &self.buses.controllers {
+            controllers.reset();
+        }
+    }
+
+    /// Turns all of C0000–FFFFF to RAM, for machines without firmware.
+    pub fn shadow_everything(&self) {
+        let (device, function) = slot::HOST_BRIDGE;
+        const READ_AND_WRITE: u8 = 0x33;
+        self.pci
+            .config_write(device, function, host_bridge::PAM0, &[READ_AND_WRITE; 7]);
+    }
+
+    /// Lets guest time go on.
+    pub fn resume(&self) {
+        self.clock.resume();
+        self.timers.clock_changed();
+    }
+
+    /// Stops guest time.
+    pub fn pause(&self) {
+        self.clock.pause();
+        self.timers.clock_changed();
+    }
+}
