@@ -64,7 +64,7 @@ impl Space {
         let tail = sparse.tail;
         // In a file of another program anything may stand behind the last block; it stays there.
         let next = if own {
-            tail.end
+            tail.end.next_multiple_of(ALIGNMENT)
         } else {
             tail.end.max(tail.limit).next_multiple_of(spec::SECTOR)
         };
@@ -176,6 +176,7 @@ impl Space {
                 .sync()
                 .map_err(|error| chain.write_io(error, "flushing"))?;
         }
+        state.prepared = true;
         Ok(())
     }
 
@@ -302,7 +303,9 @@ impl Space {
         } else {
             self.tail.limit.max(self.tail.end)
         };
-        let end = last_end.max(floor).next_multiple_of(spec::SECTOR);
+        let end = last_end
+            .max(floor)
+            .next_multiple_of(if self.own { ALIGNMENT } else { spec::SECTOR });
         if end + spec::SECTOR >= state.len {
             state.touched = false;
             return Ok(());
