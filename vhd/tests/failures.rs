@@ -132,7 +132,10 @@ fn a_failure_reaches_the_caller_and_latches() {
             (1, 2),
             "what was acknowledged is still read"
         );
-        drop(disk);
+        assert!(
+            matches!(kind(disk.close()), Kind::Latched(_)),
+            "closing does not hide it"
+        );
         let disk = Disk::open("/d/disk.vhd", &options).unwrap();
         disk.read_at(0, &mut content).unwrap();
         assert_eq!(content[0], 1, "what was flushed is there after opening again");

@@ -315,3 +315,24 @@ fn vhdiinfo_finds_nothing_wrong() {
         assert!(squeezed(&info).contains(line), "{line}: {info}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn locks_hold_between_programs() {
+    let place = Place::new();
+    create::dynamic(place.at("base.vhd"), 10 << 20, &CreateOptions::new()).unwrap();
+    create::differencing(place.at("child.vhd"), place.at("base.vhd"), &CreateOptions::new()).unwrap();
+    let can_lock = |how: &str, name: &str| {
+        let arguments = ["--nonblock", how, &place.text(name), "true"].map(str::to_owned);
+        let status = Command::new("flock").args(arguments).status();
+        status
+            .expect("this test needs `flock`: install the package util-linux")
+            .success()
+    };
+    let disk = Disk::open(place.at("child.vhd"), &OpenOptions::new()).unwrap();
+    let found =
+        ["child.vhd", "base.vhd"].map(|name| (can_lock("--shared", name), can_lock("--exclusive", name)));
+    assert_eq!(found, [(false, false), (true, false)]);
+    disk.close().unwrap();
+    assert!(can_lock("--exclusive", "child.vhd") && can_lock("--exclusive", "base.vhd"));
+}

@@ -141,7 +141,8 @@ impl Leaf {
             differencing: sparse.parent.is_some(),
             table_offset: sparse.table_offset,
             footer,
-            cap: cache / SHARDS,
+            // Less than a few would be loaded and dropped in turn.
+            cap: (cache / SHARDS).max(4 * sparse.blocks.bitmap as usize),
             table: table.into_iter().map(AtomicU32::new).collect(),
             states,
             shards: Default::default(),
