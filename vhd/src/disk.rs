@@ -10,7 +10,7 @@ use crate::chain::leaf::Leaf;
 use crate::chain::write::WriteTicket;
 use crate::chain::{Chain, ReadGuard, open};
 use crate::error::Result;
-use crate::format::{Footer, Header, spec};
+use crate::format::{Footer, Header};
 use crate::geometry::Geometry;
 use crate::image::{Format, Image, Notice};
 use crate::storage::{FileSystem, HostFileSystem, Storage};
@@ -327,12 +327,10 @@ impl<'a> Layer<'a> {
     /// How many blocks are in the file, if it is made of blocks.
     #[must_use]
     pub fn allocated_blocks(&self) -> Option<u64> {
-        let used = |sector: &u32| *sector != spec::UNUSED;
         let sparse = self.image.sparse()?;
-        let count = match self.leaf {
-            Some(leaf) => leaf.sectors().filter(used).count(),
-            None => sparse.table.iter().copied().filter(used).count(),
-        };
+        let count = self
+            .leaf
+            .map_or_else(|| sparse.table.used().count(), Leaf::used_blocks);
         Some(count as u64)
     }
 
