@@ -26,6 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::Image;
 
 pub(crate) mod base;
+mod by_block;
 pub(crate) mod extent;
 pub(crate) mod flush;
 pub(crate) mod leaf;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chain::extent::Extent;
+use crate::chain::leaf::Leaf;
 use crate::chain::write::WriteTicket;
 use crate::chain::{Chain, ReadGuard, open};
 use crate::error::Result;
-use crate::format::{Footer, Header, spec};
+use crate::format::{Footer, Header};
 use crate::geometry::Geometry;
 use crate::image::{Format, Image, Notice};
 use crate::storage::{FileSystem, HostFileSystem, Storage};
@@ -169,25 +170,11 @@ impl Disk {
     /// The images of the chain: the one it was opened by, then its parent, and so on.
     pub fn layers(&self) -> impl ExactSizeIterator<Item = Layer<'_>> {
         let leaf = self.chain.leaf();
-        self.chain
-            .layers()
-            .iter()
-            .enumerate()
-            .map(move |(index, image)| Layer {
-                image,
-                allocated: match (index, leaf) {
-                    (0, Some(leaf)) => {
-                        Some(leaf.sectors().filter(|&sector| sector != spec::UNUSED).count() as u64)
-                    }
-                    _ => image.sparse().map(|sparse| {
-                        sparse
-                            .table
-                            .iter()
-                            .filter(|&&sector| sector != spec::UNUSED)
-                            .count() as u64
-                    }),
-                },
-            })
+        let images = self.chain.layers().iter().enumerate();
+        images.map(move |(index, image)| Layer {
+            image,
+            leaf: leaf.filter(|_| index == 0),
+        })
     }
 
     /// Fills a buffer with the disk's content from `offset` on, in bytes.
@@ -290,7 +277,8 @@ impl Disk {
 #[derive(Debug, Clone, Copy)]
 pub struct Layer<'a> {
     image: &'a Image,
-    allocated: Option<u64>,
+    /// Has the table of the leaf, which changes.
+    leaf: Option<&'a Leaf>,
 }
 
 impl<'a> Layer<'a> {
@@ -339,7 +327,11 @@ impl<'a> Layer<'a> {
     /// How many blocks are in the file, if it is made of blocks.
     #[must_use]
     pub fn allocated_blocks(&self) -> Option<u64> {
-        self.allocated
+        let sparse = self.image.sparse()?;
+        let count = self
+            .leaf
+            .map_or_else(|| sparse.table.used().count(), Leaf::used_blocks);
+        Some(count as u64)
     }
 
     /// The name of its parent, as its header has it.

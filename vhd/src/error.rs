@@ -134,6 +134,7 @@ impl Error {
             io::ErrorKind::FileTooLarge => Kind::FileTooLarge,
             io::ErrorKind::UnexpectedEof => Kind::UnexpectedEnd,
             io::ErrorKind::InvalidFilename => Kind::InvalidName,
+            io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => Kind::NotAnImage,
             _ => Kind::Io,
         };
         Self {
@@ -224,7 +225,7 @@ impl fmt::Display for Error {
             ),
             Kind::NotAnImage => write!(
                 f,
-                "`{path}` is not a disk image: it has no VHD footer and is not a whole number of 512-byte sectors"
+                "`{path}` is not a disk image: it is no file with a VHD footer, nor one of whole 512-byte sectors"
             ),
             Kind::WrongFormat => write!(f, "`{path}` is an image of another format than the one asked for"),
             Kind::InvalidFooter => write!(

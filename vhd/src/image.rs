@@ -13,7 +13,9 @@ use crate::format::{Footer, spec};
 use crate::geometry::Geometry;
 use crate::storage::Storage;
 
+mod map;
 pub(crate) mod sparse;
+pub(crate) mod table;
 use sparse::Sparse;
 
 /// The format of an image.

@@ -5,11 +5,11 @@
 //! of it, that none does, or that several share it; then a list of runs, built from the parents' bitmaps when it is
 //! first needed, says who has which sectors. The lists are a cache with a cap: a lost one is built again.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use super::by_block::ByBlock;
 use super::extent::{Sink, Source};
 use crate::error::Result;
 use crate::format::{bitmap, spec};
@@ -70,12 +70,14 @@ impl Base {
                         .for_each(|code| *code = UNREAD | layer as u8);
                 }
                 Layout::Sparse(sparse) => {
-                    let per_block = 1usize << (sparse.blocks.shift - shift);
-                    let chunks = codes.get_mut(..count).unwrap_or_default();
-                    for (codes, &sector) in chunks.chunks_mut(per_block).zip(&sparse.table) {
-                        if sector != spec::UNUSED {
-                            codes.fill(UNREAD | layer as u8);
-                        }
+                    let up = sparse.blocks.shift - shift;
+                    for (block, _) in sparse.table.used() {
+                        let start = (block as usize) << up;
+                        let end = (start + (1 << up)).min(count);
+                        codes
+                            .get_mut(start..end)
+                            .unwrap_or_default()
+                            .fill(UNREAD | layer as u8);
                     }
                 }
             }
@@ -102,10 +104,20 @@ impl Base {
             {
                 ZERO => sink.push(at, end, Source::Zero)?,
                 SHARED => {
-                    if !self.runs.emit(self, layers, chunk as u32, at..end, sink)? {
+                    let first = chunk << self.shift;
+                    let Some((stop, owner)) = self.runs.find(chunk as u32, sector_of(at - first)) else {
                         self.build(layers, chunk as u32)?;
                         continue;
-                    }
+                    };
+                    let end = end.min(first + u64::from(stop) * spec::SECTOR);
+                    let source = if owner == ZERO {
+                        Source::Zero
+                    } else {
+                        source(layers, owner, at)
+                    };
+                    sink.push(at, end, source)?;
+                    at = end;
+                    continue;
                 }
                 code if code & UNREAD != 0 => {
                     self.build(layers, chunk as u32)?;
@@ -131,8 +143,7 @@ impl Base {
             match &image.layout {
                 Layout::Linear => missing -= claim(owners, layer as u8),
                 Layout::Sparse(sparse) => {
-                    let block = (start >> sparse.blocks.shift) as usize;
-                    let sector = sparse.table.get(block).copied().unwrap_or(spec::UNUSED);
+                    let sector = sparse.table.get((start >> sparse.blocks.shift) as u32);
                     if sector == spec::UNUSED {
                         continue;
                     }
@@ -192,17 +203,19 @@ fn read_bits(image: &Image, block_sector: u32, first: u32, sectors: u32) -> Resu
     Ok(bits)
 }
 
+/// The sector that holds a byte.
+fn sector_of(position: u64) -> u32 {
+    (position / spec::SECTOR) as u32
+}
+
 /// Where a layer that has the byte at `position` has it.
 fn source(layers: &[Image], layer: u8, position: u64) -> Source {
     let layer = usize::from(layer);
     let offset = match layers.get(layer).map(|image| &image.layout) {
-        Some(Layout::Sparse(sparse)) => {
-            let block = (position >> sparse.blocks.shift) as usize;
-            match sparse.table.get(block) {
-                Some(&sector) if sector != spec::UNUSED => sparse.blocks.locate(sector, position),
-                _ => return Source::Zero,
-            }
-        }
+        Some(Layout::Sparse(sparse)) => match sparse.table.get((position >> sparse.blocks.shift) as u32) {
+            spec::UNUSED => return Source::Zero,
+            sector => sparse.blocks.locate(sector, position),
+        },
         Some(Layout::Linear) => position,
         None => return Source::Zero,
     };
@@ -221,7 +234,7 @@ struct RunCache {
 
 #[derive(Debug, Default)]
 struct RunShard {
-    chunks: HashMap<u32, Box<[Run]>>,
+    chunks: ByBlock<Box<[Run]>>,
     held: usize,
 }
 
@@ -239,67 +252,13 @@ impl RunCache {
             .unwrap_or(first)
     }
 
-    /// Passes the runs of a range of a chunk on; `false` when they are not held.
-    fn emit(
-        &self,
-        base: &Base,
-        layers: &[Image],
-        chunk: u32,
-        range: Range<u64>,
-        sink: &mut dyn Sink,
-    ) -> Result<bool> {
-        let start = u64::from(chunk) << base.shift;
-        let mut at = range.start;
-        // Runs leave the lock in small groups: what the sink does with them may take long.
-        while at < range.end {
-            let mut group = [(0, ZERO); 16];
-            let mut count = 0;
-            {
-                let shard = self.shard(chunk).read().unwrap_or_else(PoisonError::into_inner);
-                let Some(runs) = shard.chunks.get(&chunk) else {
-                    return Ok(at > range.start && self.rebuild(base, layers, chunk, at..range.end, sink)?);
-                };
-                let sector = ((at - start) / spec::SECTOR) as u32;
-                let first = runs.partition_point(|run| run.start <= sector).saturating_sub(1);
-                let mut rest = runs.get(first..).unwrap_or_default().iter().peekable();
-                for slot in &mut group {
-                    let Some(run) = rest.next() else { break };
-                    let end = rest
-                        .peek()
-                        .map_or(range.end, |next| start + u64::from(next.start) * spec::SECTOR)
-                        .min(range.end);
-                    *slot = (end, run.owner);
-                    count += 1;
-                    if end == range.end {
-                        break;
-                    }
-                }
-            }
-            for &(end, owner) in group.iter().take(count) {
-                let source = if owner == ZERO {
-                    Source::Zero
-                } else {
-                    source(layers, owner, at)
-                };
-                sink.push(at, end, source)?;
-                at = end;
-            }
-        }
-        Ok(true)
-    }
-
-    /// The runs were dropped between two groups: builds them again and goes on.
-    fn rebuild(
-        &self,
-        base: &Base,
-        layers: &[Image],
-        chunk: u32,
-        range: Range<u64>,
-        sink: &mut dyn Sink,
-    ) -> Result<bool> {
-        base.build(layers, chunk)?;
-        base.resolve(layers, range, sink)?;
-        Ok(true)
+    /// Where the run ends that holds a sector of a chunk, and whose it is; `None` when the runs are not held.
+    fn find(&self, chunk: u32, sector: u32) -> Option<(u32, u8)> {
+        let shard = self.shard(chunk).read().unwrap_or_else(PoisonError::into_inner);
+        let runs = shard.chunks.get(&chunk)?;
+        let next = runs.partition_point(|run| run.start <= sector);
+        let owner = runs.get(next.checked_sub(1)?)?.owner;
+        Some((runs.get(next).map_or(u32::MAX, |run| run.start), owner))
     }
 
     fn insert(&self, chunk: u32, owners: &[u8]) {

@@ -44,6 +44,7 @@
 //! If any of these writes fails, nobody knows which structures are on disk. The chain becomes read-only, keeps what
 //! it has in memory so that reads stay right, and every later write and flush names the first failure.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use zerocopy::IntoBytes;
@@ -56,6 +57,8 @@ use crate::format::spec;
 /// Flushes that arrive while one is under way share the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    /// Something was committed since the last flush began.
+    written: AtomicBool,
     state: Mutex<State>,
     done: Condvar,
 }
@@ -64,18 +67,12 @@ pub(crate) struct Queue {
 struct State {
     started: u64,
     completed: u64,
-    /// Something was written since the last flush began.
-    written: bool,
 }
 
 impl Chain {
-    /// Notes that there is something for a flush to make stable.
+    /// Notes, after a commit, that there is something for a flush to make stable.
     pub fn note_written(&self) {
-        self.flushes
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .written = true;
+        self.flushes.written.store(true, Ordering::Release);
     }
 
     /// Makes everything durable that was committed before this call.
@@ -85,15 +82,12 @@ impl Chain {
         }
         self.check_writable()?;
         let mut state = self.flushes.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.written && state.started == state.completed {
-            return Ok(());
-        }
-        // One that is under way may have taken its changes before ours were made: the next one has them.
-        let wanted = state.started + 1;
+        // One that is under way took its changes before those that are noted now, which are for the next one.
+        let wanted = state.started + u64::from(self.flushes.written.load(Ordering::Acquire));
         while state.completed < wanted {
             if state.started == state.completed {
                 state.started += 1;
-                state.written = false;
+                self.flushes.written.store(false, Ordering::Release);
                 let own = state.started;
                 drop(state);
                 let result = self.flush_now();
@@ -116,7 +110,7 @@ impl Chain {
 
     /// Flushes and gives back the space at the end of the file. Nobody else may use the chain any more.
     pub fn close(&self) -> Result<()> {
-        if !self.writable() || self.latched() {
+        if !self.writable() {
             return Ok(());
         }
         self.flush()?;

@@ -5,17 +5,18 @@
 //! several shards, with the count of writes in flight to each block. Bitmaps are a cache with a cap; only those
 //! that are on disk as they are here may be dropped.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Chain;
+use super::by_block::ByBlock;
 use super::extent::{Sink, Source};
 use super::space::Space;
 use crate::error::Result;
 use crate::format::{Footer, bitmap, spec};
 use crate::image::sparse::Blocks;
+use crate::image::table::Table;
 use crate::image::{Image, Layout};
 
 /// What is known of a block without a lock.
@@ -48,8 +49,8 @@ pub(crate) struct Leaf {
     /// Bytes of bitmaps that a shard may hold.
     cap: usize,
     // State.
-    table: Box<[AtomicU32]>,
-    states: Box<[AtomicU8]>,
+    /// The sectors of the blocks; each one's note is its [`State`].
+    table: Table,
     shards: [RwLock<Shard>; SHARDS],
     dirty: Mutex<Dirty>,
     pub space: Space,
@@ -58,8 +59,8 @@ pub(crate) struct Leaf {
 /// A part of the blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    bitmaps: HashMap<u32, Bitmap>,
-    pub in_flight: HashMap<u32, InFlight>,
+    bitmaps: ByBlock<Bitmap>,
+    in_flight: ByBlock<InFlight>,
     /// Counts changes of bitmaps, so that one that was read meanwhile is not taken for the present one.
     version: u64,
     held: usize,
@@ -125,25 +126,17 @@ impl Leaf {
         };
         let table = std::mem::take(&mut sparse.table);
         let space = Space::new(sparse, &footer, &table, ahead);
-        let state = |&sector: &u32| {
-            if sector == spec::UNUSED {
-                State::Absent
-            } else {
-                State::Unread
-            }
-        };
-        let states = table
-            .iter()
-            .map(|sector| AtomicU8::new(state(sector) as u8))
-            .collect();
+        for (block, _) in table.used() {
+            table.set_note(block, State::Unread as u8);
+        }
         Some(Self {
             blocks: sparse.blocks,
             differencing: sparse.parent.is_some(),
             table_offset: sparse.table_offset,
             footer,
-            cap: cache / SHARDS,
-            table: table.into_iter().map(AtomicU32::new).collect(),
-            states,
+            // Less than a few would be loaded and dropped in turn.
+            cap: (cache / SHARDS).max(4 * sparse.blocks.bitmap as usize),
+            table,
             shards: Default::default(),
             dirty: Mutex::default(),
             space,
@@ -166,39 +159,34 @@ impl Leaf {
 
     /// The first sector of a block, or [`spec::UNUSED`].
     pub fn sector(&self, block: u32) -> u32 {
-        self.table
-            .get(block as usize)
-            .map_or(spec::UNUSED, |entry| entry.load(Ordering::Acquire))
+        self.table.get(block)
     }
 
-    /// All entries of the table.
-    pub fn sectors(&self) -> impl Iterator<Item = u32> {
-        self.table.iter().map(|entry| entry.load(Ordering::Acquire))
+    /// How many blocks are in the file.
+    pub fn used_blocks(&self) -> usize {
+        self.table.used().count()
+    }
+
+    /// The first sector of the block that is last in the file.
+    pub fn last_sector(&self) -> Option<u32> {
+        self.table.used().map(|(_, sector)| sector).max()
     }
 
     pub fn state(&self, block: u32) -> State {
-        match self
-            .states
-            .get(block as usize)
-            .map(|state| state.load(Ordering::Acquire))
-        {
-            Some(state) if state == State::Unread as u8 => State::Unread,
-            Some(state) if state == State::Partial as u8 => State::Partial,
-            Some(state) if state == State::Full as u8 => State::Full,
+        match self.table.note(block) {
+            state if state == State::Unread as u8 => State::Unread,
+            state if state == State::Partial as u8 => State::Partial,
+            state if state == State::Full as u8 => State::Full,
             _ => State::Absent,
         }
     }
 
     fn set_state(&self, block: u32, state: State) {
-        if let Some(slot) = self.states.get(block as usize) {
-            slot.store(state as u8, Ordering::Release);
-        }
+        self.table.set_note(block, state as u8);
     }
 
     fn set_sector(&self, block: u32, sector: u32) {
-        if let Some(entry) = self.table.get(block as usize) {
-            entry.store(sector, Ordering::Release);
-        }
+        self.table.set(block, sector);
     }
 
     fn shard(&self, block: u32) -> &RwLock<Shard> {
@@ -257,10 +245,8 @@ impl Leaf {
         let start = u64::from(block) << self.blocks.shift;
         let mut at = part.start;
         while at < part.end {
-            // Runs leave the lock in small groups: what the sink does with them may take long.
-            let mut group = [(0, false); 16];
-            let mut count = 0;
-            let sector = {
+            // One run at a time: what the sink does with it may take long, and must not keep the lock.
+            let (present, stop, sector) = {
                 let shard = self.read(block);
                 match (self.state(block), shard.bitmaps.get(&block)) {
                     (State::Absent, _) => {
@@ -277,30 +263,21 @@ impl Leaf {
                         continue;
                     }
                     (_, Some(bitmap)) => {
-                        let end = (part.end - start).div_ceil(spec::SECTOR) as u32;
-                        let mut first = ((at - start) / spec::SECTOR) as u32;
-                        for slot in &mut group {
-                            let (present, stop) = bitmap::run(&bitmap.bits, first, end);
-                            *slot = (part.end.min(start + u64::from(stop) * spec::SECTOR), present);
-                            count += 1;
-                            first = stop;
-                            if stop == end {
-                                break;
-                            }
-                        }
-                        self.sector(block)
+                        let first = ((at - start) / spec::SECTOR) as u32;
+                        let last = (part.end - start).div_ceil(spec::SECTOR) as u32;
+                        let (present, stop) = bitmap::run(&bitmap.bits, first, last);
+                        (present, stop, self.sector(block))
                     }
                 }
             };
-            for &(end, present) in group.iter().take(count) {
-                if present {
-                    let offset = self.blocks.locate(sector, at);
-                    sink.push(at, end, Source::File { layer: 0, offset })?;
-                } else {
-                    chain.resolve_base(at..end, sink)?;
-                }
-                at = end;
+            let end = part.end.min(start + u64::from(stop) * spec::SECTOR);
+            if present {
+                let offset = self.blocks.locate(sector, at);
+                sink.push(at, end, Source::File { layer: 0, offset })?;
+            } else {
+                chain.resolve_base(at..end, sink)?;
             }
+            at = end;
         }
         Ok(())
     }

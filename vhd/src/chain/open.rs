@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::OpenOptions;
@@ -161,10 +161,17 @@ fn candidates(parent: &Parent, folder: &Path, search_paths: &[PathBuf]) -> Vec<P
     paths.extend(names.iter().map(|name| folder.join(name)));
     for search in search_paths {
         paths.extend(places.iter().filter_map(|place| match place {
-            Place::Relative(path) | Place::Elsewhere(path) => Some(search.join(path)),
+            Place::Relative(path) | Place::Elsewhere(path) => Some(search.join(downward(path))),
             Place::Absolute(_) => None,
         }));
         paths.extend(names.iter().map(|name| search.join(name)));
     }
     paths
+}
+
+/// The part of a relative path that leads down.
+fn downward(path: &Path) -> PathBuf {
+    path.components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect()
 }

@@ -18,7 +18,8 @@ use super::Chain;
 use super::leaf::Leaf;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Footer, spec};
-use crate::image::sparse::{Blocks, Sparse, Tail, by_position};
+use crate::image::sparse::{Blocks, Sparse, Tail};
+use crate::image::table::Table;
 
 /// What data is aligned to: the page of the host and the sector of new drives.
 pub(crate) const ALIGNMENT: u64 = 4096;
@@ -58,13 +59,13 @@ struct State {
 }
 
 impl Space {
-    pub fn new(sparse: &Sparse, footer: &Footer, table: &[u32], ahead: u64) -> Self {
+    pub fn new(sparse: &Sparse, footer: &Footer, table: &Table, ahead: u64) -> Self {
         let own = footer.creator_application == spec::CREATOR_APPLICATION
             && footer.creator_version.get() == spec::CREATOR_VERSION;
         let tail = sparse.tail;
         // In a file of another program anything may stand behind the last block; it stays there.
         let next = if own {
-            tail.end
+            tail.end.next_multiple_of(ALIGNMENT)
         } else {
             tail.end.max(tail.limit).next_multiple_of(spec::SECTOR)
         };
@@ -176,6 +177,7 @@ impl Space {
                 .sync()
                 .map_err(|error| chain.write_io(error, "flushing"))?;
         }
+        state.prepared = true;
         Ok(())
     }
 
@@ -293,7 +295,7 @@ impl Space {
         if !state.touched {
             return Ok(());
         }
-        let last = leaf.sectors().filter(|&sector| sector != spec::UNUSED).max();
+        let last = leaf.last_sector();
         let last_end = last.map_or(0, |sector| {
             u64::from(sector) * spec::SECTOR + self.blocks.footprint()
         });
@@ -302,7 +304,9 @@ impl Space {
         } else {
             self.tail.limit.max(self.tail.end)
         };
-        let end = last_end.max(floor).next_multiple_of(spec::SECTOR);
+        let end = last_end
+            .max(floor)
+            .next_multiple_of(if self.own { ALIGNMENT } else { spec::SECTOR });
         if end + spec::SECTOR >= state.len {
             state.touched = false;
             return Ok(());
@@ -327,9 +331,9 @@ impl Space {
 }
 
 /// Room for blocks between the blocks of a file, as it is left by blocks that were freed.
-fn gaps(table: &[u32], blocks: &Blocks) -> Vec<(u32, bool)> {
+fn gaps(table: &Table, blocks: &Blocks) -> Vec<(u32, bool)> {
     let mut free = BTreeSet::new();
-    let sorted = by_position(table);
+    let sorted = table.by_position();
     for pair in sorted.windows(2) {
         let &[(one, _), (other, _)] = pair else { continue };
         let gap_end = u64::from(other) * spec::SECTOR;

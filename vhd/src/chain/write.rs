@@ -64,7 +64,7 @@ impl WriteTicket {
 
     /// Nothing, or not all, of the data was written, and that is no failure of the host.
     ///
-    /// In a place that held data before, what was written so far stays.
+    /// What was written so far may be what is read in its place from now on.
     pub fn abort(self) {}
 
     /// Writing the data failed: the disk becomes read-only. Returns the error to report.

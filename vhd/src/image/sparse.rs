@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The structures of a dynamic or differencing image: header, block allocation table and parent locators.
 
-use std::ops::Range;
 use std::path::Path;
 
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::Footers;
+use super::map::Map;
+use super::table::Table;
 use crate::error::{Damage, Error, Kind, Result, Structure};
 use crate::format::locator::{self, Place};
 use crate::format::{Footer, Header, bitmap, spec};
@@ -17,8 +18,7 @@ use crate::storage::Storage;
 pub(crate) struct Sparse {
     pub header: Header,
     pub blocks: Blocks,
-    /// The first sector of each block that is in the file, else [`spec::UNUSED`].
-    pub table: Vec<u32>,
+    pub table: Table,
     /// File offset of the table.
     pub table_offset: u64,
     /// Present in a differencing image.
@@ -138,13 +138,8 @@ impl Sparse {
         } else {
             None
         };
-        let mut table = vec![0u32; entries as usize];
-        storage
-            .read_at(table.as_mut_bytes(), table_range.start)
+        let table = Table::read(storage, table_range.start, entries)
             .map_err(|error| Error::io(error, path, "reading the block allocation table of"))?;
-        for entry in &mut table {
-            *entry = u32::from_be(*entry);
-        }
         let end = map.check_blocks(&table, &blocks)?;
         let tail = Tail {
             metadata_end: map.end(),
@@ -226,116 +221,4 @@ fn read_parent(
         name,
         places,
     })
-}
-
-/// Which structure is where in the file, to see that none overlaps another.
-struct Map<'a> {
-    path: &'a Path,
-    /// Nothing may reach beyond.
-    limit: u64,
-    taken: Vec<(Structure, Range<u64>)>,
-}
-
-impl<'a> Map<'a> {
-    fn new(path: &'a Path, limit: u64) -> Self {
-        Self {
-            path,
-            limit,
-            taken: vec![(Structure::FooterCopy, 0..spec::SECTOR)],
-        }
-    }
-
-    /// Takes a range for a structure; it must start on a sector and lie inside of the file.
-    fn place(&mut self, structure: Structure, offset: u64, len: u64) -> Result<Range<u64>> {
-        if !offset.is_multiple_of(spec::SECTOR) {
-            return Err(Error::corrupt(Damage::Misaligned(structure), self.path));
-        }
-        let end = offset.checked_add(len).filter(|&end| end <= self.limit);
-        let Some(end) = end else {
-            return Err(Error::corrupt(Damage::OutsideFile(structure), self.path));
-        };
-        // Writers work in whole sectors, so the rest of the last one belongs to the structure too.
-        let range = offset..end.next_multiple_of(spec::SECTOR);
-        if let Some((other, _)) = self.taken.iter().find(|(_, taken)| overlap(taken, &range)) {
-            return Err(Error::corrupt(Damage::Overlap(*other, structure), self.path));
-        }
-        self.taken.push((structure, range.clone()));
-        Ok(range)
-    }
-
-    /// Where the last structure ends.
-    fn end(&self) -> u64 {
-        self.taken.iter().map(|(_, range)| range.end).max().unwrap_or(0)
-    }
-
-    /// Checks every entry of a table, also those behind the end of the disk, and returns where the last
-    /// structure or block ends.
-    fn check_blocks(&self, table: &[u32], blocks: &Blocks) -> Result<u64> {
-        let footprint = blocks.footprint();
-        let first_free = self.end();
-        let mut end = first_free;
-        let mut ascending = true;
-        let mut previous_end = 0;
-        for (block, &sector) in (0u32..).zip(table) {
-            if sector == spec::UNUSED {
-                continue;
-            }
-            let start = u64::from(sector) * spec::SECTOR;
-            let block_end = start + footprint;
-            if block_end > self.limit {
-                return Err(Error::corrupt(
-                    Damage::BlockOutsideFile { block, sector },
-                    self.path,
-                ));
-            }
-            // Blocks stand behind all other structures as a rule; only then is there nothing to compare.
-            if start < first_free
-                && let Some((structure, _)) = self
-                    .taken
-                    .iter()
-                    .find(|(_, taken)| overlap(taken, &(start..block_end)))
-            {
-                let structure = *structure;
-                return Err(Error::corrupt(
-                    Damage::BlockInMetadata { block, structure },
-                    self.path,
-                ));
-            }
-            ascending &= start >= previous_end;
-            previous_end = block_end;
-            end = end.max(block_end);
-        }
-        if !ascending {
-            self.check_overlap(table, footprint)?;
-        }
-        Ok(end)
-    }
-
-    fn check_overlap(&self, table: &[u32], footprint: u64) -> Result<()> {
-        let sorted = by_position(table);
-        for pair in sorted.windows(2) {
-            let &[(one, first), (other, second)] = pair else {
-                continue;
-            };
-            if u64::from(other - one) * spec::SECTOR < footprint {
-                return Err(Error::corrupt(Damage::BlocksOverlap { first, second }, self.path));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The blocks of a table that are in the file, as (sector, block), by their position.
-pub(crate) fn by_position(table: &[u32]) -> Vec<(u32, u32)> {
-    let blocks = table
-        .iter()
-        .zip(0u32..)
-        .filter(|&(&sector, _)| sector != spec::UNUSED);
-    let mut sorted: Vec<_> = blocks.map(|(&sector, block)| (sector, block)).collect();
-    sorted.sort_unstable();
-    sorted
-}
-
-fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
-    one.start < other.end && other.start < one.end
 }

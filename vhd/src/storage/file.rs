@@ -152,13 +152,19 @@ impl HostFileSystem {
 
 impl FileSystem for HostFileSystem {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn Storage>> {
+        // Looked at before it is opened: opening a pipe or a device may wait for ever, and an image may name one as
+        // its parent.
+        let found = fs::metadata(path)?;
+        if found.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !found.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(access == Access::Exclusive)
             .open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
         self.locked(file, access)
     }
 
