@@ -72,6 +72,8 @@ pub mod spec {
     ];
 }
 
+pub use spec::PAM0;
+
 /// The machine's memory map, as the bridge sees it.
 pub trait ShadowControl: Send + Sync {
     /// Sends the processors' reads and writes of `segment` (16 KiB, or 64 KiB for F0000h) to memory, or to whatever is behind the PCI bus
