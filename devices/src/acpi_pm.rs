@@ -188,11 +188,13 @@ impl PowerManagement {
         }
     }
 
-    fn sleep(&self) {
+    fn sleep(&mut self) {
         let kind = (self.state.control & Control::SUS_TYP).bits() >> Control::SUS_TYP.bits().trailing_zeros();
         if kind == u16::from(SOFT_OFF) {
             self.power.request(PowerRequest::Off);
         } else {
+            // Software that sleeps all the same waits for this bit: it is awake again at once.
+            self.state.status |= Status::RESUME;
             log::debug!("the guest asked for sleep type {kind}, which this machine does not offer");
         }
     }

@@ -41,6 +41,9 @@ pub mod key {
 const NAME_MOST: usize = 55;
 /// Bits of an item number; the others select the kind of item and access, which this device does not tell apart.
 const KEY_MASK: u16 = 0x3fff;
+/// How far past an item's end one DMA request may read. The zeros there are a convenience for sloppy readers; a request without a limit
+/// would let a guest keep its processor in here for as long as it takes to clear all of its memory.
+const PADDING_MOST: usize = 1 << 20;
 /// Bytes that one DMA step moves.
 const DMA_PIECE: usize = 64 << 10;
 
@@ -189,12 +192,20 @@ impl FwCfg {
     }
 
     fn skip(&mut self, len: usize) {
-        let end = self.state.selected.as_ref().map_or(0, |item| item.len());
-        self.state.position = self.state.position.saturating_add(len).min(end);
+        self.state.position += len.min(self.rest());
     }
 
-    /// Copies to guest memory; past the end of the item zeros are written, as far as there is memory.
+    /// Bytes left in the selected item.
+    fn rest(&self) -> usize {
+        let len = self.state.selected.as_ref().map_or(0, |item| item.len());
+        len.saturating_sub(self.state.position)
+    }
+
+    /// Copies to guest memory; past the end of the item zeros are written.
     fn dma_read(&mut self, target: u64, len: usize) -> Result<(), BadAddress> {
+        if len > self.rest().saturating_add(PADDING_MOST) {
+            return Err(BadAddress { address: target });
+        }
         let mut piece = vec![0; len.min(DMA_PIECE)];
         let mut done = 0;
         while done < len {
@@ -345,6 +356,12 @@ mod tests {
             1,
             "items cannot be written"
         );
+        assert_eq!(
+            dma(&mut device, &ram, 0x0020_000a, (1 << 20) + 5, 0x200),
+            1,
+            "a guest cannot have its whole memory cleared"
+        );
+        assert_eq!(ram.get(0x200, 1), [0], "nor does that move anything");
         device.write(8, &u32::MAX.to_be_bytes());
         let mut name = [0; 4];
         device.read(4, &mut name);
@@ -354,6 +371,24 @@ mod tests {
                 device.read(at, &mut [0; 8][..len]);
                 device.write(at, &[0xff; 8][..len]);
             }
+        }
+    }
+
+    #[test]
+    fn reset_forgets_the_selection() {
+        let (mut device, _) = device();
+        select(&mut device, key::SIGNATURE);
+        device.reset();
+        assert_eq!(bytes(&mut device, 1), [0]);
+    }
+
+    proptest::proptest! {
+        /// Requests of any kind, at any place: each that lies in memory is answered with success or error, and nothing panics.
+        #[test]
+        fn any_request(control in proptest::num::u32::ANY, len in proptest::num::u32::ANY, target in proptest::num::u64::ANY) {
+            let (mut device, ram) = device();
+            proptest::prop_assert!(dma(&mut device, &ram, control, len, target) <= 1);
+            proptest::prop_assert!(dma(&mut device, &ram, control & 0x0021_001f, len & 0x1_ffff, target & 0x1_ffff) <= 1);
         }
     }
 

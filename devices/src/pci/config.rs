@@ -120,6 +120,14 @@ impl ConfigSpace {
         }
     }
 
+    /// Takes the bits of `mask` from `offset` on away from software: they read as the function set them, whatever is written.
+    pub fn protect(&mut self, offset: usize, mask: &[u8]) {
+        for (at, mask) in (offset..256).zip(mask) {
+            self.writable[at] &= !mask;
+            self.clear_on_one[at] &= !mask;
+        }
+    }
+
     /// Makes the bits of `mask` from `offset` on clear when software writes them as one.
     pub fn clear_on_one(&mut self, offset: usize, mask: &[u8]) {
         for (at, mask) in (offset..256).zip(mask) {
@@ -280,6 +288,18 @@ mod tests {
         space.set_u16(reg::STATUS, 0x2280);
         space.write(reg::STATUS, &[0xff, 0x20]);
         assert_eq!(space.u16(reg::STATUS), 0x0280);
+    }
+
+    #[test]
+    fn protected_bits_stay_as_the_function_set_them() {
+        let mut space = space();
+        space.set_u16(reg::COMMAND, command::BUS_MASTER);
+        space.protect(
+            reg::COMMAND,
+            &(command::MEMORY | command::BUS_MASTER).to_le_bytes(),
+        );
+        space.write(reg::COMMAND, &[command::IO as u8 | command::MEMORY as u8, 0]);
+        assert_eq!(space.command(), command::IO | command::BUS_MASTER);
     }
 
     #[test]

@@ -1,90 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The root of the PCI bus: configuration mechanism 1 (PCI 2.1, 3.7.4.1), and the decoders that software may move.
+//! The root of bus 0: configuration mechanism 1, and the ranges that functions claim at run time.
 //!
-//! [`ConfigPorts`] answers at CF8h–CFFh. [`PciRoot::ports`] and [`PciRoot::memory`] hang behind the fall-backs of the two buses and
-//! pass a cycle to the function that claims its address at present; nobody else's is left for them.
+//! A [`PciRoot`] is frozen like a bus: which function stands in which slot never changes. What moves are the ranges that the functions
+//! decode. They are read from a function after each write to its configuration space and kept in a table of their own, so that a
+//! cycle finds its function without touching any function's lock but the one it is for.
+//!
+//! A board maps [`ConfigPorts`] at CF8h-CFFh and hangs [`PciRoot::ports`] and [`PciRoot::memory`] behind its two buses as their
+//! fall-backs.
 
-use super::{Function, Space};
+use super::{Claim, Function, Space};
 use crate::bus::{SharedDevice, lock};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// PCI Local Bus Specification 2.1, section 3.7.4.1.
+mod spec {
+    /// CONFADD: cycles to CONFDATA become configuration cycles.
+    pub const ENABLE: u32 = 1 << 31;
+    /// CONFADD: the bits that exist; the rest read as zero.
+    pub const CONFADD_MASK: u32 = 0x80ff_fffc;
+}
 
 /// A function on the bus.
 pub type SharedFunction = Arc<Mutex<dyn Function>>;
 
-/// Where CF9h, in the middle of CONFADD's bytes, is the reset control register of the PIIX.
-const RESET_CONTROL: u64 = 1;
-const CONFIG_ADDRESS: u64 = 0;
-const CONFIG_DATA: u64 = 4;
-const ENABLE: u32 = 1 << 31;
-
-struct Route {
-    first: u64,
-    last: u64,
-    base: u64,
-    function: SharedFunction,
+/// What stands at an offset of the ports CF8h-CFFh, given the width of the cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Port {
+    /// CONFADD answers double words only; narrower cycles go on to the PCI bus.
+    Address,
+    /// A byte cycle to CF9h: the reset control register of the 82371AB.
+    ResetControl,
+    /// CONFDATA, at this byte of the addressed double word.
+    Data(u8),
+    /// The cycle lies across the end of one of the two registers.
+    Straddles,
+    /// Nobody.
+    None,
 }
 
-#[derive(Default)]
-struct Routes {
-    ports: Vec<Route>,
-    memory: Vec<Route>,
-}
-
-impl Routes {
-    fn of(&self, space: Space) -> &[Route] {
-        match space {
-            Space::Io => &self.ports,
-            Space::Memory => &self.memory,
+impl Port {
+    fn decode(offset: u64, len: usize) -> Self {
+        match (offset, len) {
+            (0, 4) => Self::Address,
+            (1, 1) => Self::ResetControl,
+            (4..=7, 1..=4) if offset + len as u64 <= 8 => Self::Data(offset as u8 - 4),
+            (0..=7, 2..) if offset + len as u64 > 4 => Self::Straddles,
+            _ => Self::None,
         }
     }
 }
 
-/// Bus 0 and what is on it. Functions are added before it is used.
+/// A function and where it stands.
+struct Slot {
+    device: u8,
+    function: u8,
+    chip: SharedFunction,
+}
+
+/// A claimed range and the slot that claims it.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    claim: Claim,
+    slot: usize,
+}
+
+/// Bus 0.
+///
+/// Lock order: a function, then the route table. A lookup lets go of the table before it locks the function that it found.
 pub struct PciRoot {
-    functions: Vec<(u8, SharedFunction)>,
-    routes: Mutex<Routes>,
+    // Configuration.
+    slots: Box<[Slot]>,
+    // Book-keeping: the functions' claims, by slot. Where claims overlap, the lowest slot wins.
+    routes: RwLock<Vec<Route>>,
+    // Volatile state: CONFADD.
     address: Mutex<u32>,
 }
 
 impl PciRoot {
-    /// A bus with `functions` at (device, function).
+    /// A bus with `functions` at (device, function). Of two at the same place the first one stays.
     pub fn new(functions: Vec<((u8, u8), SharedFunction)>) -> Arc<Self> {
-        let functions = functions
+        let mut slots: Vec<_> = functions
             .into_iter()
-            .map(|((device, number), f)| (device << 3 | number & 7, f))
+            .map(|((device, function), chip)| Slot {
+                device,
+                function,
+                chip,
+            })
             .collect();
+        slots.sort_by_key(|s| (s.device, s.function));
+        slots.dedup_by_key(|s| (s.device, s.function));
         let root = Self {
-            functions,
-            routes: Mutex::default(),
-            address: Mutex::new(0),
+            slots: slots.into_boxed_slice(),
+            routes: RwLock::default(),
+            address: Mutex::default(),
         };
-        root.rebuild_routes();
+        root.refresh();
         Arc::new(root)
     }
 
-    /// Forgets the address that software latched, and looks at all functions anew: for after they have been reset.
-    pub fn reset(&self) {
-        *lock(&self.address) = 0;
-        self.rebuild_routes();
-    }
-
-    /// The port cycles that no fixed decoder claims, with absolute addresses.
-    pub fn ports(self: &Arc<Self>) -> Arc<dyn SharedDevice> {
-        Arc::new(Decoder {
-            root: self.clone(),
-            space: Space::Io,
-        })
-    }
-
-    /// The memory cycles that no fixed decoder claims, with absolute addresses.
-    pub fn memory(self: &Arc<Self>) -> Arc<dyn SharedDevice> {
-        Arc::new(Decoder {
-            root: self.clone(),
-            space: Space::Memory,
-        })
-    }
-
-    /// The ports CF8h–CFFh. Byte cycles at CF9h go to `reset_control`.
+    /// The ports CF8h-CFFh. `reset_control` gets the byte cycles to CF9h, at offset 0.
     pub fn config_ports(self: &Arc<Self>, reset_control: Arc<dyn SharedDevice>) -> ConfigPorts {
         ConfigPorts {
             root: self.clone(),
@@ -92,105 +106,123 @@ impl PciRoot {
         }
     }
 
-    fn function(&self, device_function: u8) -> Option<&SharedFunction> {
-        self.functions
-            .iter()
-            .find(|(at, _)| *at == device_function)
-            .map(|(_, f)| f)
+    /// The port space as the functions decode it; offsets are absolute addresses.
+    pub fn ports(self: &Arc<Self>) -> Arc<dyn SharedDevice> {
+        Arc::new(Decoded {
+            root: self.clone(),
+            space: Space::Io,
+        })
     }
 
-    /// The function and the register that the latched address selects for a cycle at CFCh + `lane`.
-    fn selected(&self, lane: usize) -> Option<(&SharedFunction, usize)> {
-        let address = *lock(&self.address);
-        let bus = address >> 16 & 0xff;
-        if address & ENABLE == 0 || bus != 0 {
-            return None;
+    /// The memory space as the functions decode it; offsets are absolute addresses.
+    pub fn memory(self: &Arc<Self>) -> Arc<dyn SharedDevice> {
+        Arc::new(Decoded {
+            root: self.clone(),
+            space: Space::Memory,
+        })
+    }
+
+    /// Clears CONFADD and asks all functions for their claims anew. The functions are reset before, by whoever owns them.
+    pub fn reset(&self) {
+        *lock(&self.address) = 0;
+        self.refresh();
+    }
+
+    /// Asks all functions for their claims anew: needed after their state was changed other than by the guest.
+    pub fn refresh(&self) {
+        for (slot, Slot { chip, .. }) in self.slots.iter().enumerate() {
+            let chip = lock(chip);
+            self.reroute(slot, chip.claims());
         }
-        let function = self.function((address >> 8) as u8)?;
-        Some((function, (address & 0xfc) as usize + lane))
     }
 
-    /// Software reads configuration space (tests and firmware-less boot use it too).
+    /// Reads configuration space past CONFADD: for whoever sets a machine up without firmware.
     pub fn config_read(&self, device: u8, function: u8, offset: usize, data: &mut [u8]) {
-        match self.function(device << 3 | function & 7) {
-            Some(function) => lock(function).config().read(offset, data),
+        match self.slot(device, function) {
+            Some((_, slot)) => lock(&slot.chip).config().read(offset, data),
             None => data.fill(0xff),
         }
     }
 
-    /// Software writes configuration space.
+    /// Writes configuration space past CONFADD.
     pub fn config_write(&self, device: u8, function: u8, offset: usize, data: &[u8]) {
-        if let Some(function) = self.function(device << 3 | function & 7) {
-            self.write_function(function, offset, data);
+        if let Some((at, slot)) = self.slot(device, function) {
+            let mut chip = lock(&slot.chip);
+            chip.config_mut().write(offset, data);
+            chip.config_written(offset, data.len());
+            self.reroute(at, chip.claims());
         }
     }
 
-    fn write_function(&self, function: &SharedFunction, offset: usize, data: &[u8]) {
-        {
-            let mut function = lock(function);
-            function.config_mut().write(offset, data);
-            function.config_written(offset, data.len());
-        }
-        self.rebuild_routes();
+    /// CONFADD, for save and restore.
+    pub fn config_address(&self) -> u32 {
+        *lock(&self.address)
     }
 
-    fn rebuild_routes(&self) {
-        // Held throughout: two processors that write at once leave the later one's routes.
-        let mut routes = lock(&self.routes);
-        *routes = Routes::default();
-        for (_, function) in &self.functions {
-            for claim in lock(function).claims() {
-                let Some(last) = claim
-                    .len
-                    .checked_sub(1)
-                    .and_then(|n| claim.address.checked_add(n))
-                else {
-                    continue;
-                };
-                let route = Route {
-                    first: claim.address,
-                    last,
-                    base: claim.base,
-                    function: function.clone(),
-                };
-                match claim.space {
-                    Space::Io => routes.ports.push(route),
-                    Space::Memory => routes.memory.push(route),
-                }
+    /// Sets CONFADD.
+    pub fn set_config_address(&self, value: u32) {
+        *lock(&self.address) = value & spec::CONFADD_MASK;
+    }
+
+    /// Replaces the claims of one slot. The caller holds the function's lock, so that of two concurrent writes the last one stays.
+    fn reroute(&self, slot: usize, mut claims: Vec<Claim>) {
+        // An empty claim could only ever be touched, never hit.
+        claims.retain(|claim| claim.len > 0);
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mine = routes.iter().filter(|r| r.slot == slot).map(|r| r.claim);
+        if mine.eq(claims.iter().copied()) {
+            return;
+        }
+        routes.retain(|r| r.slot != slot);
+        let at = routes.partition_point(|r| r.slot < slot);
+        routes.splice(at..at, claims.into_iter().map(|claim| Route { claim, slot }));
+    }
+
+    fn slot(&self, device: u8, function: u8) -> Option<(usize, &Slot)> {
+        let at = self
+            .slots
+            .binary_search_by_key(&(device, function), |s| (s.device, s.function))
+            .ok()?;
+        Some((at, self.slots.get(at)?))
+    }
+
+    /// What CONFADD selects for a cycle to byte `lane` of CONFDATA: device, function, offset.
+    fn selected(&self, lane: u8) -> Option<(u8, u8, usize)> {
+        let address = *lock(&self.address);
+        let [register, device_function, bus, _] = address.to_le_bytes();
+        (address & spec::ENABLE != 0 && bus == 0).then_some((
+            device_function >> 3,
+            device_function & 7,
+            usize::from(register | lane),
+        ))
+    }
+
+    /// Who claims the `len` bytes at `address`.
+    fn find(&self, space: Space, address: u64, len: usize) -> Target<'_> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let len = len.max(1) as u64;
+        // The first claim that the access touches decides; whatever else it touches, it shares with a split access only.
+        for Route { claim, slot } in routes.iter().filter(|r| r.claim.space == space) {
+            let inside = address.wrapping_sub(claim.address);
+            if inside < claim.len && len <= claim.len - inside {
+                let chip = self.slots.get(*slot).map(|s| &*s.chip);
+                return chip.map_or(Target::Nobody, |chip| {
+                    Target::Function(chip, claim.base.wrapping_add(inside))
+                });
+            }
+            if inside < claim.len || claim.address.wrapping_sub(address) < len {
+                return Target::Split;
             }
         }
-    }
-
-    /// Who claims all of a cycle, and the offset in its terms. Where two claim it, the first on the bus wins.
-    fn route(&self, space: Space, address: u64, len: usize) -> Option<(SharedFunction, u64)> {
-        let end = address.checked_add(len.max(1) as u64 - 1)?;
-        let routes = lock(&self.routes);
-        let route = routes
-            .of(space)
-            .iter()
-            .find(|r| r.first <= address && end <= r.last)?;
-        Some((route.function.clone(), route.base + (address - route.first)))
+        Target::Nobody
     }
 }
 
-struct Decoder {
-    root: Arc<PciRoot>,
-    space: Space,
-}
-
-impl SharedDevice for Decoder {
-    fn read(&self, address: u64, data: &mut [u8]) {
-        match self.root.route(self.space, address, data.len()) {
-            Some((function, offset)) => lock(&function).read(offset, data),
-            None => data.fill(0xff),
-        }
-    }
-
-    fn write(&self, address: u64, data: &[u8]) {
-        if let Some((function, offset)) = self.root.route(self.space, address, data.len()) {
-            lock(&function).write(offset, data);
-        }
-    }
+enum Target<'a> {
+    Function(&'a Mutex<dyn Function>, u64),
+    /// Part of the access is claimed: byte cycles, each to its own function.
+    Split,
+    Nobody,
 }
 
 /// The ports of configuration mechanism 1.
@@ -201,155 +233,92 @@ pub struct ConfigPorts {
 
 impl SharedDevice for ConfigPorts {
     fn read(&self, offset: u64, data: &mut [u8]) {
-        match (offset, data.len()) {
-            (CONFIG_ADDRESS, 4) => data.copy_from_slice(&lock(&self.root.address).to_le_bytes()),
-            (RESET_CONTROL, 1) => self.reset_control.read(0, data),
-            (CONFIG_DATA..8, len) if offset + len as u64 <= 8 => {
-                match self.root.selected((offset - CONFIG_DATA) as usize) {
-                    Some((function, register)) => lock(function).config().read(register, data),
-                    None => data.fill(0xff),
+        match Port::decode(offset, data.len()) {
+            Port::Address => data.copy_from_slice(&self.root.config_address().to_le_bytes()),
+            Port::ResetControl => self.reset_control.read(0, data),
+            Port::Data(lane) => match self.root.selected(lane) {
+                Some((device, function, at)) => self.root.config_read(device, function, at, data),
+                None => data.fill(0xff),
+            },
+            Port::Straddles => {
+                for (byte, at) in data.iter_mut().zip(offset..) {
+                    self.read(at, std::slice::from_mut(byte));
                 }
             }
-            // Narrow cycles to CONFADD are ordinary port cycles, which nobody claims.
-            _ => data.fill(0xff),
+            Port::None => data.fill(0xff),
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
-        match (offset, data) {
-            (CONFIG_ADDRESS, &[a, b, c, d]) => {
-                *lock(&self.root.address) = u32::from_le_bytes([a, b, c, d]) & 0x80ff_fffc;
+        match (Port::decode(offset, data.len()), data) {
+            (Port::Address, &[a, b, c, d]) => {
+                self.root.set_config_address(u32::from_le_bytes([a, b, c, d]));
             }
-            (RESET_CONTROL, &[_]) => self.reset_control.write(0, data),
-            (CONFIG_DATA..8, _) if offset + data.len() as u64 <= 8 => {
-                if let Some((function, register)) = self.root.selected((offset - CONFIG_DATA) as usize) {
-                    self.root.write_function(function, register, data);
+            (Port::ResetControl, _) => self.reset_control.write(0, data),
+            (Port::Data(lane), _) => {
+                if let Some((device, function, at)) = self.root.selected(lane) {
+                    self.root.config_write(device, function, at, data);
                 }
             }
-            _ => {}
+            (Port::Straddles, _) => {
+                for (byte, at) in data.iter().zip(offset..) {
+                    self.write(at, std::slice::from_ref(byte));
+                }
+            }
+            (Port::Address | Port::None, _) => {}
+        }
+    }
+}
+
+/// The views of [`PciRoot::ports`] and [`PciRoot::memory`].
+struct Decoded {
+    root: Arc<PciRoot>,
+    space: Space,
+}
+
+impl SharedDevice for Decoded {
+    fn read(&self, address: u64, data: &mut [u8]) {
+        match self.root.find(self.space, address, data.len()) {
+            Target::Function(chip, offset) => lock(chip).read(offset, data),
+            Target::Split => {
+                for (i, byte) in data.iter_mut().enumerate() {
+                    self.read(address.wrapping_add(i as u64), std::slice::from_mut(byte));
+                }
+            }
+            Target::Nobody => data.fill(0xff),
+        }
+    }
+
+    fn write(&self, address: u64, data: &[u8]) {
+        match self.root.find(self.space, address, data.len()) {
+            Target::Function(chip, offset) => lock(chip).write(offset, data),
+            Target::Split => {
+                for (i, byte) in data.iter().enumerate() {
+                    self.write(address.wrapping_add(i as u64), std::slice::from_ref(byte));
+                }
+            }
+            Target::Nobody => {}
+        }
+    }
+
+    fn read_string(&self, address: u64, width: usize, data: &mut [u8]) {
+        match self.root.find(self.space, address, width) {
+            Target::Function(chip, offset) => lock(chip).read_string(offset, width, data),
+            _ => data
+                .chunks_exact_mut(width.max(1))
+                .for_each(|element| self.read(address, element)),
+        }
+    }
+
+    fn write_string(&self, address: u64, width: usize, data: &[u8]) {
+        match self.root.find(self.space, address, width) {
+            Target::Function(chip, offset) => lock(chip).write_string(offset, width, data),
+            _ => data
+                .chunks_exact(width.max(1))
+                .for_each(|element| self.write(address, element)),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::config::{ConfigSpace, Identity};
-    use super::*;
-    use crate::bus::Device;
-
-    /// A function with one port range that answers its own offsets.
-    struct Probe(ConfigSpace);
-
-    impl Probe {
-        fn shared(device: u16) -> SharedFunction {
-            let mut config = ConfigSpace::new(Identity {
-                vendor: 0x8086,
-                device,
-                ..Identity::default()
-            });
-            config.add_bar(0, Space::Io, 16);
-            Arc::new(Mutex::new(Self(config)))
-        }
-    }
-
-    impl Device for Probe {
-        fn read_byte(&mut self, offset: u64) -> u8 {
-            offset as u8
-        }
-    }
-
-    impl Function for Probe {
-        fn config(&self) -> &ConfigSpace {
-            &self.0
-        }
-        fn config_mut(&mut self) -> &mut ConfigSpace {
-            &mut self.0
-        }
-    }
-
-    /// CF9h, which counts what it sees.
-    #[derive(Default)]
-    struct Counter(Vec<u8>);
-
-    impl Device for Counter {
-        fn read_byte(&mut self, _: u64) -> u8 {
-            0x42
-        }
-        fn write_byte(&mut self, _: u64, value: u8) {
-            self.0.push(value);
-        }
-    }
-
-    fn machine() -> (Arc<PciRoot>, ConfigPorts, Arc<Mutex<Counter>>) {
-        let root = PciRoot::new(vec![
-            ((0, 0), Probe::shared(0x1237)),
-            ((1, 1), Probe::shared(0x7111)),
-        ]);
-        let reset = Arc::new(Mutex::new(Counter::default()));
-        let ports = root.config_ports(reset.clone());
-        (root, ports, reset)
-    }
-
-    fn read32(ports: &ConfigPorts, address: u32) -> u32 {
-        ports.write(0, &address.to_le_bytes());
-        let mut data = [0; 4];
-        ports.read(4, &mut data);
-        u32::from_le_bytes(data)
-    }
-
-    #[test]
-    fn identities_by_mechanism_1() {
-        let (_, ports, _) = machine();
-        assert_eq!(read32(&ports, 0x8000_0000), 0x1237_8086);
-        assert_eq!(read32(&ports, 0x8000_0900), 0x7111_8086);
-        assert_eq!(read32(&ports, 0x8000_0800), u32::MAX, "no function 0 there");
-        assert_eq!(read32(&ports, 0x8001_0000), u32::MAX, "no such bus");
-        assert_eq!(read32(&ports, 0), u32::MAX, "not enabled");
-    }
-
-    #[test]
-    fn narrow_data_cycles_use_their_lane() {
-        let (_, ports, _) = machine();
-        ports.write(0, &0x8000_0000u32.to_le_bytes());
-        let mut data = [0; 2];
-        ports.read(6, &mut data);
-        assert_eq!(data, [0x37, 0x12]);
-        ports.read(7, &mut data);
-        assert_eq!(data, [0xff; 2], "across the end of CONFDATA");
-    }
-
-    #[test]
-    fn the_address_latches_only_whole_and_cf9_is_the_reset_register() {
-        let (_, ports, reset) = machine();
-        ports.write(0, &0x8000_0003u32.to_le_bytes());
-        ports.write(0, &[0]);
-        ports.write(1, &[6]);
-        ports.write(2, &[1, 1]);
-        let mut data = [0; 4];
-        ports.read(0, &mut data);
-        assert_eq!(data, 0x8000_0000u32.to_le_bytes());
-        ports.read(1, &mut data[..1]);
-        assert_eq!(data[0], 0x42);
-        assert_eq!(lock(&reset).0, [6]);
-    }
-
-    #[test]
-    fn ranges_move_with_their_base_addresses() {
-        let (root, ports, _) = machine();
-        let decoder = root.ports();
-        let read = |at| {
-            let mut data = [0; 2];
-            decoder.read(at, &mut data);
-            data
-        };
-        assert_eq!(read(0xc000), [0xff; 2]);
-        ports.write(0, &0x8000_0910u32.to_le_bytes());
-        ports.write(4, &0xc000u32.to_le_bytes());
-        ports.write(0, &0x8000_0904u32.to_le_bytes());
-        ports.write(4, &[1, 0]);
-        assert_eq!(read(0xc004), [4, 5]);
-        assert_eq!(read(0xc00f), [0xff; 2], "across the end");
-        ports.write(4, &[0, 0]);
-        assert_eq!(read(0xc004), [0xff; 2]);
-    }
-}
+mod tests;
