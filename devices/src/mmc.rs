@@ -131,8 +131,6 @@ enum Running {
     Response(Vec<u8>, usize),
     /// Sectors go to the host.
     Read(Stream),
-    /// The medium was taken out under a read.
-    Lost,
     /// The host has got all that could be read.
     Failed(Sense),
     /// Mode pages come from the host.
@@ -226,6 +224,7 @@ impl DvdDrive {
 
     fn pull_sectors(&mut self, mut stream: Stream, max: usize) -> Pull {
         let Some(disc) = self.disc_mut() else {
+            // The medium was taken out under the command. The guest sees none, also if the next one is there already.
             let sense = self.ready_disc().err().unwrap_or(Sense::NO_MEDIUM_TRAY_OPEN);
             return Pull::End(self.fail(sense));
         };
@@ -280,10 +279,6 @@ impl PacketDevice for DvdDrive {
                 Pull::Data(piece)
             }
             Running::Read(stream) => self.pull_sectors(stream, max),
-            Running::Lost => {
-                let sense = self.ready_disc().err().unwrap_or(Sense::NO_MEDIUM_TRAY_OPEN);
-                Pull::End(self.fail(sense))
-            }
             Running::Failed(sense) => Pull::End(self.fail(sense)),
             Running::ModeSelect(_) => Pull::End(self.fail(Sense::COMMAND_SEQUENCE)),
         }

@@ -8,7 +8,7 @@ use super::cdb::Cdb;
 use super::reader::Reader;
 use super::sense::Sense;
 use super::spec::{CD_SECTORS, MediaEvent, PowerState, Profile, SECTOR_BYTES};
-use super::{DvdDrive, GOOD, Outcome, Running};
+use super::{DvdDrive, GOOD, Outcome};
 use crate::block::Medium;
 use std::collections::VecDeque;
 
@@ -188,9 +188,6 @@ impl DvdDrive {
         if self.tray.loaded() {
             self.state.seen = Seen::Removed;
             self.state.media_events.push(MediaEvent::MediaRemoval);
-            if matches!(self.state.running, Running::Read(_)) {
-                self.state.running = Running::Lost;
-            }
         }
         let tray = std::mem::replace(
             &mut self.tray,
