@@ -233,6 +233,131 @@ mod tests {
         assert_eq!(codes(ScanCodeSet::Set3), [vec![0x58], vec![0xf0, 0x58]]);
     }
 
+    /// Set 1 counts along the rows of the first PC's keyboard.
+    #[test]
+    fn set_1_follows_the_rows() {
+        use Key::*;
+        let rows = [
+            Escape,
+            Digit1,
+            Digit2,
+            Digit3,
+            Digit4,
+            Digit5,
+            Digit6,
+            Digit7,
+            Digit8,
+            Digit9,
+            Digit0,
+            Minus,
+            Equal,
+            Backspace,
+            Tab,
+            Q,
+            W,
+            E,
+            R,
+            T,
+            Y,
+            U,
+            I,
+            O,
+            P,
+            LeftBracket,
+            RightBracket,
+            Enter,
+            LeftControl,
+            A,
+            S,
+            D,
+            F,
+            G,
+            H,
+            J,
+            K,
+            L,
+            Semicolon,
+            Quote,
+            Grave,
+            LeftShift,
+            Backslash,
+            Z,
+            X,
+            C,
+            V,
+            B,
+            N,
+            M,
+            Comma,
+            Period,
+            Slash,
+            RightShift,
+            KeypadMultiply,
+            LeftAlt,
+            Space,
+            CapsLock,
+            F1,
+            F2,
+            F3,
+            F4,
+            F5,
+            F6,
+            F7,
+            F8,
+            F9,
+            F10,
+            NumLock,
+            ScrollLock,
+            Keypad7,
+            Keypad8,
+            Keypad9,
+            KeypadSubtract,
+            Keypad4,
+            Keypad5,
+            Keypad6,
+            KeypadAdd,
+            Keypad1,
+            Keypad2,
+            Keypad3,
+            Keypad0,
+            KeypadDecimal,
+        ];
+        for (key, code) in rows.into_iter().zip(1..) {
+            assert_eq!(key.scan_codes(true, ScanCodeSet::Set1, NONE), [code], "{key:?}");
+        }
+        for (key, code) in [(Iso, 0x56), (F11, 0x57), (F12, 0x58)] {
+            assert_eq!(key.scan_codes(true, ScanCodeSet::Set1, NONE), [code], "{key:?}");
+        }
+        // The newer keys double those of the number pad and others behind a prefix.
+        for (key, like) in [
+            (Insert, Keypad0),
+            (Delete, KeypadDecimal),
+            (Home, Keypad7),
+            (End, Keypad1),
+            (PageUp, Keypad9),
+            (PageDown, Keypad3),
+            (Up, Keypad8),
+            (Down, Keypad2),
+            (Left, Keypad4),
+            (Right, Keypad6),
+            (KeypadDivide, Slash),
+            (KeypadEnter, Enter),
+            (RightAlt, LeftAlt),
+            (RightControl, LeftControl),
+        ] {
+            let mut codes = like.scan_codes(true, ScanCodeSet::Set1, NONE);
+            codes.insert(0, 0xe0);
+            assert_eq!(key.scan_codes(true, ScanCodeSet::Set1, NONE), codes, "{key:?}");
+        }
+        for (key, code) in [(LeftWindows, 0x5b), (RightWindows, 0x5c), (Menu, 0x5d)] {
+            assert_eq!(
+                key.scan_codes(true, ScanCodeSet::Set1, NONE),
+                [0xe0, code],
+                "{key:?}"
+            );
+        }
+    }
+
     #[test]
     fn keys_that_depend_on_others() {
         let set_1 = |key: Key, pressed, modifiers| key.scan_codes(pressed, ScanCodeSet::Set1, modifiers);
