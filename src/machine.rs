@@ -12,6 +12,7 @@ pub mod timers;
 use crate::boot::{self, DirectKernel};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
+pub use board::Sink;
 use board::{Board, Parts};
 use control::{Answer, Command, CommandError, End, Notice, Remote, Reply, RunState, Status};
 use cpu::{Gate, Order, Processors, Stopped, Surroundings};
@@ -53,6 +54,8 @@ pub struct Spec {
     pub date: i64,
     /// A reset restarts the machine; otherwise it ends it.
     pub reboot: bool,
+    /// Where the firmware's debug console (port 402h) goes.
+    pub debug_console: Sink,
 }
 
 /// The most processors a machine has.
@@ -100,7 +103,7 @@ pub struct Machine {
 
 impl Machine {
     /// Builds a machine. No guest code runs yet.
-    pub fn new(spec: Spec, hypervisor: &dyn Hypervisor) -> Result<Self, Error> {
+    pub fn new(mut spec: Spec, hypervisor: &dyn Hypervisor) -> Result<Self, Error> {
         if spec.cpus == 0 || spec.cpus > CPUS_MOST {
             return Err(Error::Cpus(spec.cpus));
         }
@@ -123,6 +126,7 @@ impl Machine {
             cmos: cmos(&spec, layout),
             date: spec.date,
             firmware_files: firmware_files(&spec, layout),
+            debug_console: std::mem::replace(&mut spec.debug_console, Box::new(|_| {})),
         })?;
         let kernel = match spec.boot {
             Boot::Kernel(kernel) => Some(kernel),
@@ -262,7 +266,7 @@ impl Machine {
             resets: self.resets,
             cpus: self.cpus,
             memory: self.memory.layout().size(),
-            post_code: 0,
+            post_code: self.board.post_code(),
             drives: Vec::new(),
         }
     }

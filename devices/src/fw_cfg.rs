@@ -39,8 +39,9 @@ pub mod key {
 
 /// The longest file name, without its terminating zero.
 const NAME_MOST: usize = 55;
-/// Bits of an item number; the others select the kind of item and access, which this device does not tell apart.
-const KEY_MASK: u16 = 0x3fff;
+/// All bits of an item number but the one that asked for write access in old versions. Bit 15 tells the items of an architecture apart
+/// from the common ones of the same number.
+const KEY_MASK: u16 = 0xbfff;
 /// How far past an item's end one DMA request may read. The zeros there are a convenience for sloppy readers; a request without a limit
 /// would let a guest keep its processor in here for as long as it takes to clear all of its memory.
 const PADDING_MOST: usize = 1 << 20;
@@ -312,6 +313,12 @@ mod tests {
         assert_eq!(bytes(&mut device, 6), b"QEMU\0\0");
         select(&mut device, key::ID);
         assert_eq!(bytes(&mut device, 1), [3]);
+        select(&mut device, 0x8000);
+        assert_eq!(
+            bytes(&mut device, 2),
+            [0, 0],
+            "item 0 of the architecture is not the signature"
+        );
         select(&mut device, 0x1234);
         assert_eq!(
             bytes(&mut device, 2),

@@ -13,7 +13,10 @@ pub use buses::Buses;
 use devices::acpi_pm::{self, PowerManagement};
 use devices::bus::{BusBuilder, Overlap, SharedDevice, lock};
 use devices::clock::Clock;
+use devices::debug_port::{DebugConsole, PostCode};
+use devices::dma8237::Dma8237;
 use devices::fw_cfg::{self, FwCfg, FwCfgBuilder};
+use devices::i8042::{I8042, Wiring};
 use devices::line::{IrqLine, Wire};
 use devices::pci::host_bridge::{self, HostBridge};
 use devices::pci::isa_bridge::IsaBridge;
@@ -29,8 +32,10 @@ use std::sync::{Arc, Mutex};
 /// ISA interrupts.
 mod irq {
     pub const TIMER: usize = 0;
+    pub const KEYBOARD: usize = 1;
     pub const RTC: usize = 8;
     pub const SCI: usize = 9;
+    pub const MOUSE: usize = 12;
 }
 
 /// PCI device numbers; the PIIX4's functions share one.
@@ -51,7 +56,12 @@ pub struct Parts {
     /// The date at power-on, in seconds since 1970.
     pub date: i64,
     pub firmware_files: FwCfgBuilder,
+    /// Where the firmware's debug console goes.
+    pub debug_console: Sink,
 }
+
+/// Takes bytes that a guest writes to a port. It runs on a processor's thread and must not block for long.
+pub type Sink = Box<dyn FnMut(&[u8]) + Send>;
 
 /// A board could not be wired.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +87,9 @@ pub struct Board {
     rtc: Shared<Rtc>,
     pit: Option<(Shared<Pit>, Shared<SpeakerPort>)>,
     fw_cfg: Shared<FwCfg>,
+    dma: Shared<Dma8237>,
+    i8042: Shared<I8042>,
+    post_code: Shared<PostCode>,
     fast_control: Shared<FastControl>,
     reset_control: Shared<ResetControl>,
 }
@@ -99,6 +112,7 @@ impl Board {
             cmos,
             date,
             firmware_files,
+            debug_console,
         } = parts;
         let clock = Arc::new(MachineClock::new());
         let guest_clock: Arc<dyn Clock> = clock.clone();
@@ -130,6 +144,26 @@ impl Board {
             }
             None => None,
         };
+
+        let dma = shared(Dma8237::new());
+        ports.map(0x00..=0x0f, 0x00, dma.clone())?;
+        ports.map(0x81..=0x8f, 0x81, dma.clone())?;
+        ports.map(0xc0..=0xdf, 0xc0, dma.clone())?;
+        let post_code = shared(PostCode::new());
+        ports.map(0x80..=0x80, 0, post_code.clone())?;
+        ports.map(0x402..=0x402, 0, shared(DebugConsole::new(debug_console)))?;
+
+        let (timer, socket) = timers.create();
+        let i8042 = shared(I8042::new(Wiring {
+            keyboard_irq: line(irq::KEYBOARD),
+            mouse_irq: line(irq::MOUSE),
+            power: power.clone(),
+            clock: guest_clock.clone(),
+            timer,
+        }));
+        socket.connect(&i8042);
+        ports.map(0x60..=0x60, 0, i8042.clone())?;
+        ports.map(0x64..=0x64, 4, i8042.clone())?;
 
         let fast_control = shared(FastControl::new(power.clone()));
         ports.map(0x92..=0x92, 0, fast_control.clone())?;
@@ -180,6 +214,9 @@ impl Board {
             rtc,
             pit,
             fw_cfg,
+            dma,
+            i8042,
+            post_code,
             fast_control,
             reset_control,
         })
@@ -192,6 +229,9 @@ impl Board {
         lock(&self.rtc).reset();
         lock(&self.power).reset();
         lock(&self.fw_cfg).reset();
+        lock(&self.dma).reset();
+        lock(&self.i8042).reset();
+        lock(&self.post_code).reset();
         lock(&self.fast_control).reset();
         lock(&self.reset_control).reset();
         lock(&self.isa_bridge).reset();
@@ -212,6 +252,11 @@ impl Board {
         const READ_AND_WRITE: u8 = 0x33;
         self.pci
             .config_write(device, function, host_bridge::PAM0, &[READ_AND_WRITE; 7]);
+    }
+
+    /// The last code that was shown on port 80h.
+    pub fn post_code(&self) -> u8 {
+        lock(&self.post_code).last().unwrap_or(0)
     }
 
     /// Lets guest time go on.

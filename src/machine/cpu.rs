@@ -245,7 +245,14 @@ impl<T> Processor<T> {
             seen = sequence;
             match order {
                 Order::Stop => return self.gate.done(sequence),
-                Order::Park => self.gate.done(sequence),
+                Order::Park => {
+                    if log::log_enabled!(log::Level::Trace)
+                        && let Ok(registers) = self.vcpu.registers()
+                    {
+                        log::trace!("parked\n{registers}");
+                    }
+                    self.gate.done(sequence);
+                }
                 Order::Reset => {
                     if let Err(error) = self.vcpu.reset().and_then(|()| self.enter()) {
                         self.report(Stopped::Failed(error));
