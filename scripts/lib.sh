@@ -8,11 +8,21 @@ umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export VPC_ROOT
 VPC_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-VPC_CACHE=${VPC_CACHE:-${HOME:-/root}/.cache/virtualpc}
+VPC_CACHE=$(realpath -m "${VPC_CACHE:-${HOME:-/root}/.cache/virtualpc}")
 mkdir -p "$VPC_CACHE/locks"
 
 note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { note "$@"; exit 1; }
+
+# step WORDS COMMAND...: runs one step of a longer script, with its time.
+STEP=0
+step() {
+  local words=$1 start=$EPOCHREALTIME; shift
+  STEP=$((STEP + 1))
+  printf '\n=== %d. %s\n' "$STEP" "$words"
+  "$@"
+  awk -v n="$STEP" -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "=== %d. done in %.1f s\n", n, b - a }'
+}
 
 # --- Debian packages ------------------------------------------------------------------------------------------------------------------
 
@@ -22,6 +32,7 @@ die() { note "$@"; exit 1; }
 packages_of() {
   case $1 in
     build) echo gcc:cc libc6-dev:/usr/include/stdlib.h ;;
+    rust) echo curl:curl ca-certificates:/etc/ssl/certs/ca-certificates.crt ;;
     run) echo seabios:/usr/share/seabios/bios-256k.bin ;;
     lab) echo qemu-system-x86:qemu-system-x86_64 cpio:cpio kmod:modprobe xz-utils:xz zstd:zstd ;;
     guests)
@@ -30,7 +41,7 @@ packages_of() {
     demo) echo "$(packages_of build) $(packages_of run) $(packages_of lab) $(packages_of guests)" ;;
     test) echo "$(packages_of demo) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo" ;;
     bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
-    *) die "no package set named '$1' (build, run, lab, guests, demo, test, bench)" ;;
+    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, test, bench)" ;;
   esac
 }
 
@@ -81,6 +92,18 @@ fetch_debs() {
   )
 }
 apt_download() { apt-get download -qq -o APT::Sandbox::User=root "$@" >&2; }
+
+# ensure_rust: cargo with clippy and rustfmt, by rustup where there is none.
+ensure_rust() {
+  PATH=$PATH:${HOME:-/root}/.cargo/bin
+  if ! has cargo; then
+    ensure rust
+    note "installing Rust by rustup"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -q --profile minimal -c clippy,rustfmt >&2
+  fi
+  cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add clippy rustfmt >&2 \
+    || die "cargo has no clippy or rustfmt, and no rustup to add them"
+}
 
 # --- The cache ------------------------------------------------------------------------------------------------------------------------
 

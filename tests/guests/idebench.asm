@@ -1,0 +1,230 @@
+; SPDX-License-Identifier: Apache-2.0 OR MIT
+; Reads as many MiB as the parameter at 1F0h says from the primary master, the same first 4 MiB again and again: READ SECTORS by
+; rep insw, or with DMA defined READ DMA by the PIIX bus master into two 64 KiB regions, with the interrupt. A floppy's boot sector
+; that brings the sectors after it. Prints the checksum (floppysum.asm says which) of the first 64 KiB, and a mark before and after.
+%include "pc.inc"
+IDE             equ 0x1F0
+CONTROL         equ 0x3F6
+BUFFER          equ 0x1000              ; segment
+PIIX_IDE        equ 0x80000900          ; 00:01.1
+BMIBA           equ 0x20
+PRD_TABLE       equ 0x6000
+COMMAND_PORT    equ 4                   ; PCI command register: I/O, bus master
+BSY             equ 0x80
+DRDY            equ 0x40
+DF              equ 0x20
+DRQ             equ 0x08
+ERR             equ 0x01
+LOADED          equ 4                   ; sectors behind the boot sector
+%ifdef DMA
+%define NAME "idebench dma "
+CHUNK           equ 256                 ; sectors a command, 128 KiB
+%else
+%define NAME "idebench pio "
+CHUNK           equ 128
+%endif
+
+        boot_sector
+        mov     ax, 0x0200 + LOADED
+        mov     bx, 0x7E00
+        mov     cx, 2
+        mov     dh, 0
+        mov     dl, [drive]
+        int     0x13
+        jnc     main
+        say     NAME, "failed: boot", 13, 10
+        jmp     power_off
+        pc_routines
+        boot_signature 64
+
+main:   call    setup
+        call    transfer
+        call    checksum
+        say     NAME, "start", 13, 10
+        mov     ebp, [parameter]
+        shl     ebp, 11                 ; MiB to sectors
+.next:  call    transfer
+        sub     ebp, CHUNK
+        ja      .next
+        say     NAME, "end", 13, 10
+        jmp     power_off
+
+failed: push    ax
+        say     NAME, "failed: status: "
+        xor     eax, eax
+        pop     ax
+        call    put_hex
+        say     13, 10
+        jmp     power_off
+
+checksum:
+        push    ds
+        push    BUFFER
+        pop     ds
+        xor     si, si
+        xor     ebx, ebx
+        mov     cx, 16384
+.add:   lodsd
+        rol     ebx, 1
+        add     ebx, eax
+        loop    .add
+        pop     ds
+        say     NAME, "sum "
+        mov     eax, ebx
+        call    put_hex
+        say     13, 10
+        ret
+
+; Waits for BSY to go; AL: status. An error ends the guest.
+ready:  mov     dx, CONTROL
+        in      al, dx                  ; the 400 ns
+        mov     dx, IDE + 7
+.busy:  in      al, dx
+        test    al, BSY
+        jnz     .busy
+        test    al, DF | ERR
+        jnz     failed
+        ret
+
+; The task file for CHUNK sectors at [lba], which moves on, and the command in AH.
+command:
+        mov     dx, IDE + 6
+        mov     al, 0xE0                ; LBA, master
+        out     dx, al
+        call    ready
+        mov     dx, IDE + 2
+        mov     al, CHUNK & 0xFF
+        out     dx, al
+        mov     ecx, [lba]
+        mov     bl, 3
+.lba:   inc     dx
+        mov     al, cl
+        out     dx, al
+        shr     ecx, 8
+        dec     bl
+        jnz     .lba
+        mov     dx, IDE + 7
+        mov     al, ah
+        out     dx, al
+        mov     ecx, [lba]
+        add     ecx, CHUNK
+        and     ecx, 8191               ; 4 MiB
+        mov     [lba], ecx
+        ret
+lba:    dd      0
+
+%ifdef DMA
+setup:  mov     dx, PCI_ADDRESS
+        mov     eax, PIIX_IDE | COMMAND_PORT
+        out     dx, eax
+        mov     dl, PCI_DATA & 0xFF
+        in      ax, dx
+        or      al, 5                   ; I/O space, bus master
+        out     dx, ax
+        mov     dl, PCI_ADDRESS & 0xFF
+        mov     eax, PIIX_IDE | BMIBA
+        out     dx, eax
+        mov     dl, PCI_DATA & 0xFF
+        in      ax, dx
+        and     al, 0xF0
+        mov     [bus_master], ax
+        mov     di, PRD_TABLE
+        mov     eax, BUFFER << 4
+        stosd
+        xor     eax, eax                ; 64 KiB
+        stosd
+        mov     eax, (BUFFER << 4) + 0x10000
+        stosd
+        mov     eax, 0x80000000         ; 64 KiB, end of table
+        stosd
+        cli
+        mov     word [0x76 * 4], interrupt ; IRQ 14
+        mov     word [0x76 * 4 + 2], 0
+        sti
+        in      al, 0xA1
+        and     al, 0xBF
+        out     0xA1, al
+        in      al, 0x21
+        and     al, 0xFB
+        out     0x21, al
+        mov     dx, CONTROL
+        mov     al, 0                   ; nIEN off
+        out     dx, al
+        ret
+
+transfer:
+        mov     byte [done], 0
+        mov     dx, [bus_master]
+        add     dx, 4
+        mov     eax, PRD_TABLE
+        out     dx, eax
+        sub     dx, 2
+        mov     al, 0x66                ; status: clear interrupt and error, both drives can DMA
+        out     dx, al
+        mov     ah, 0xC8                ; READ DMA
+        call    command
+        mov     dx, [bus_master]
+        mov     al, 9                   ; start, to memory
+        out     dx, al
+.wait:  cli
+        cmp     byte [done], 0
+        jne     .end
+        sti
+        hlt
+        jmp     .wait
+.end:   sti
+        mov     dx, [bus_master]
+        mov     al, 0
+        out     dx, al
+        mov     al, [status]
+        test    al, DF | DRQ | ERR
+        jnz     failed
+        ret
+
+interrupt:
+        push    ax
+        push    dx
+        mov     dx, IDE + 7
+        in      al, dx
+        mov     [status], al
+        mov     dx, [bus_master]
+        add     dx, 2
+        mov     al, 0x64
+        out     dx, al
+        mov     al, 0x20
+        out     0xA0, al
+        out     0x20, al
+        mov     byte [done], 1
+        pop     dx
+        pop     ax
+        iret
+bus_master: dw  0
+done:   db      0
+status: db      0
+%else
+setup:  mov     dx, CONTROL
+        mov     al, 2                   ; nIEN
+        out     dx, al
+        ret
+
+transfer:
+        mov     ah, 0x20                ; READ SECTORS
+        call    command
+        push    es
+        push    BUFFER
+        pop     es
+        xor     di, di
+        mov     bl, CHUNK
+.sector:
+        call    ready
+        test    al, DRQ
+        jz      failed
+        mov     dx, IDE
+        mov     cx, 256
+        rep     insw
+        dec     bl
+        jnz     .sector
+        pop     es
+        ret
+%endif
+        times   512 * (LOADED + 1) - ($ - $$) db 0
