@@ -154,6 +154,9 @@ pub fn differencing(path: impl AsRef<Path>, parent: impl AsRef<Path>, options: &
     let Some(parent_id) = image.unique_id() else {
         return Err(Error::new(Kind::WrongFormat, parent));
     };
+    if image.size > spec::MAX_SIZE {
+        return Err(Error::new(Kind::TooLarge, path));
+    }
     let parent_error = |error| Error::io(error, parent, "finding the full name of");
     let full = files.canonical(parent).map_err(parent_error)?;
     let modified = files

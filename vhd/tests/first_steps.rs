@@ -175,3 +175,12 @@ fn payload_can_be_done_outside() {
     assert_eq!(content, [5; 8192]);
     assert_eq!(kind(disk.begin_write(1..513)), Kind::OutOfRange);
 }
+
+#[test]
+fn everything_can_go_to_another_thread() {
+    fn sendable<T: Send + Sync + 'static>() {}
+    sendable::<Disk>();
+    sendable::<vhd::ReadGuard>();
+    sendable::<vhd::WriteTicket>();
+    sendable::<vhd::Error>();
+}

@@ -45,9 +45,13 @@ impl Bench {
 
     /// Puts one more image on top: a fixed or dynamic one first, differencing ones over it.
     fn add_layer(&mut self) {
-        let blocks = [4 << 10, 16 << 10, 64 << 10, 512 << 10, 2 << 20][self.dice.roll(5) as usize];
+        let block_size = [4 << 10, 16 << 10, 64 << 10, 512 << 10, 2 << 20][self.dice.roll(5) as usize];
+        self.add_layer_of(block_size);
+    }
+
+    fn add_layer_of(&mut self, block_size: u32) {
         let shared: Arc<dyn FileSystem> = self.files.clone();
-        let options = CreateOptions::new().file_system(shared).block_size(blocks);
+        let options = CreateOptions::new().file_system(shared).block_size(block_size);
         let path = Self::name(self.depth + 1);
         match self.depth {
             0 if self.dice.once_in(4) => create::fixed(&path, SIZE, &options).unwrap(),
@@ -251,12 +255,13 @@ fn a_host_without_holes_serves_too() {
 
 #[test]
 fn threads_do_not_disturb_each_other() {
-    let mut bench = Bench::new(5, 64 << 10);
+    let mut bench = Bench::new(5, 8 << 10);
     bench.add_layer();
     let disk = bench.open();
     bench.put(&disk, 100 << 10, 1 << 20);
     drop(disk);
-    bench.add_layer();
+    // Small blocks, so that there are more bitmaps than the cache holds.
+    bench.add_layer_of(16 << 10);
     let disk = Arc::new(bench.open());
     let expected = Arc::new(bench.expected.clone());
     // Each thread owns every fourth piece of 20 KiB, so that all of them meet in most blocks.

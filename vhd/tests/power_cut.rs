@@ -39,6 +39,13 @@ struct Change {
 impl History {
     /// What each sector may hold if the power goes after `moment` changes of the file.
     fn allowed(&self, moment: usize) -> Vec<Vec<Stamp>> {
+        let mut allowed: Vec<_> = self.initial.iter().map(|&stamp| vec![stamp]).collect();
+        self.narrow(moment, &mut allowed);
+        allowed
+    }
+
+    /// Brings this history into what each sector may hold.
+    fn narrow(&self, moment: usize, allowed: &mut [Vec<Stamp>]) {
         let flushed = self
             .flushes
             .iter()
@@ -46,7 +53,6 @@ impl History {
             .map(|flush| flush.0)
             .max()
             .unwrap_or(0);
-        let mut allowed: Vec<Vec<Stamp>> = self.initial.iter().map(|&stamp| vec![stamp]).collect();
         for (index, change) in self.changes.iter().enumerate() {
             if change.begun >= moment && change.ended > moment {
                 continue;
@@ -59,7 +65,6 @@ impl History {
                 choices.push(change.stamp);
             }
         }
-        allowed
     }
 }
 
@@ -74,8 +79,9 @@ fn stamps(disk: &Disk) -> Vec<Option<Stamp>> {
     content
         .chunks(SECTOR as usize)
         .map(|sector| {
-            let stamp = u64::from_le_bytes(sector[..8].try_into().unwrap());
-            (sector == fill(stamp, 1)).then_some(stamp)
+            let (first, _) = sector.split_first_chunk().unwrap();
+            let uniform = sector.as_chunks().0.iter().all(|word| word == first);
+            uniform.then_some(u64::from_le_bytes(*first))
         })
         .collect()
 }
@@ -242,6 +248,83 @@ impl Scene {
                 "sector {sector} after a cut after {moment} changes"
             );
         }
+    }
+}
+
+/// What one of several threads does to its own sectors; returns what happened.
+///
+/// Every fourth block is shared, 4 KiB in turn; the others belong to one thread each, which also frees them.
+fn operate_beside_others(own: u64, disk: &Disk, recorder: &RecordingStorage) -> History {
+    let mut history = History::default();
+    let mut dice = Dice::new(own ^ 0xbeef);
+    for step in 0..50 {
+        let begun = recorder.count();
+        let group = dice.roll(SIZE / (4 << 16)) * (4 << 16);
+        let whole = dice.once_in(3);
+        let (offset, len) = match whole {
+            true => (group + ((own + 1) << 16), 1 << 16),
+            false => (
+                group + (dice.roll(5) * 3 + own) * 4096,
+                (1 + dice.roll(8)) * SECTOR,
+            ),
+        };
+        let sectors = offset / SECTOR..(offset + len) / SECTOR;
+        let mut change = Change {
+            sectors,
+            stamp: 0,
+            may_stay: false,
+            begun,
+            ended: 0,
+        };
+        match dice.roll(8) {
+            0 if whole => disk.write_zeroes(offset, len).unwrap(),
+            1 | 2 if whole => {
+                disk.discard(offset, len).unwrap();
+                change.may_stay = true;
+            }
+            3 | 4 => {
+                disk.flush().unwrap();
+                history.flushes.push((history.changes.len(), recorder.count()));
+                continue;
+            }
+            _ => {
+                change.stamp = own << 32 | 1 << 40 | step;
+                disk.write_at(offset, &fill(change.stamp, len / SECTOR)).unwrap();
+            }
+        }
+        change.ended = recorder.count();
+        history.changes.push(change);
+    }
+    history
+}
+
+#[test]
+fn threads_lose_nothing_that_was_flushed() {
+    for (seed, depth) in [(40, 1), (41, 2), (42, 1), (43, 2)] {
+        let mut scene = Scene::new(seed, depth, 64 << 10);
+        let recorder = RecordingStorage::new(&scene.files.content(LEAF).unwrap());
+        scene.files.insert(LEAF, recorder.clone());
+        let disk = Disk::open(LEAF, &scene.options()).unwrap();
+        let initial: Vec<Stamp> = stamps(&disk).into_iter().map(Option::unwrap).collect();
+        let histories: Vec<History> = std::thread::scope(|scope| {
+            let (disk, recorder) = (&disk, &recorder);
+            let threads: Vec<_> = (0..3)
+                .map(|own| scope.spawn(move || operate_beside_others(own, disk, recorder)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        disk.close().unwrap();
+        let mut known = (usize::MAX, Vec::new());
+        recorder.cut_everywhere(5, &mut Dice::new(seed), |moment, content| {
+            if known.0 != moment {
+                let mut allowed: Vec<Vec<Stamp>> = initial.iter().map(|&stamp| vec![stamp]).collect();
+                histories
+                    .iter()
+                    .for_each(|history| history.narrow(moment, &mut allowed));
+                known = (moment, allowed);
+            }
+            scene.check(&histories[0], moment, content, &known.1, false);
+        });
     }
 }
 

@@ -13,8 +13,7 @@
 //! 4. **Sync.** The structures are stable; the flush is done.
 //! 5. **Release** the space of freed blocks: no structure on disk names it any more.
 //!
-//! When nothing was allocated or freed and no bitmap changed since the flush before, step 2 is all there is. When
-//! blocks were only freed, no new structure names data, and step 4 alone is enough.
+//! When nothing was allocated or freed and no bitmap changed since the flush before, step 2 is all there is.
 //!
 //! # Why a cut at any moment does no harm
 //!
@@ -24,7 +23,7 @@
 //!   put zeros or old bytes in place of what the parents have there.
 //! * *A new block's space reads as zeros, bitmap included, before a table entry names it.* It is new in the file, or
 //!   was made zero before its first use, and 2 makes that stable. So it does not matter in which order the writes
-//!   of step 3 happen, or whether the entry of a block gets there that was committed after the bitmaps were taken:
+//!   of step 3 happen, or whether the entry of a block gets there that was committed between the two copies of step 1:
 //!   in a differencing disk an empty bitmap says that everything is the parents', in a dynamic one zeros are what
 //!   an unwritten block holds. What was written to the block is lost; it was not flushed.
 //! * *Each sector of bitmaps and table is valid by itself*, so a torn write is nothing new: every bit and every entry
@@ -201,9 +200,7 @@ impl Batch {
     fn write(&self, chain: &Chain, leaf: &Leaf) -> Result<()> {
         let footer = leaf.space.footer_to_write();
         // 2. Sync.
-        if !self.bitmaps.is_empty() || footer.is_some() {
-            chain.sync()?;
-        }
+        chain.sync()?;
         // 3. Write.
         for (offset, bits) in &self.bitmaps {
             chain.write_structure(bits, *offset, "writing a sector bitmap of")?;

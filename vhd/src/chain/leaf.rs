@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Chain;
-use super::by_block::ByBlock;
 use super::extent::{Sink, Source};
 use super::space::Space;
 use crate::error::Result;
@@ -18,6 +17,10 @@ use crate::format::{Footer, bitmap, spec};
 use crate::image::sparse::Blocks;
 use crate::image::table::Table;
 use crate::image::{Image, Layout};
+
+mod shard;
+pub(crate) use shard::Outcome;
+use shard::{Added, Shard, Slot, Stage};
 
 /// What is known of a block without a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,44 +59,6 @@ pub(crate) struct Leaf {
     pub space: Space,
 }
 
-/// A part of the blocks.
-#[derive(Debug, Default)]
-pub(crate) struct Shard {
-    bitmaps: ByBlock<Bitmap>,
-    in_flight: ByBlock<InFlight>,
-    /// Counts changes of bitmaps, so that one that was read meanwhile is not taken for the present one.
-    version: u64,
-    held: usize,
-}
-
-/// The bitmap of a partial block.
-#[derive(Debug)]
-struct Bitmap {
-    bits: Box<[u8]>,
-    /// Sectors of the disk whose bit is clear.
-    clear: u32,
-    stage: Stage,
-}
-
-/// How a bitmap relates to the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// As in the file.
-    Clean,
-    /// Changed since it was written.
-    Dirty,
-    /// Being written, and not changed since.
-    Writing,
-}
-
-/// Writes that have begun and were neither committed nor aborted.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight {
-    writers: usize,
-    /// Where the block goes when the first of them commits, if it is absent.
-    slot: Option<u32>,
-}
-
 /// What a flush has to write. See [`super::flush`].
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
@@ -109,13 +74,6 @@ impl Dirty {
     pub fn is_empty(&self) -> bool {
         self.bitmaps.is_empty() && self.table.is_empty()
     }
-}
-
-/// The end of a write to a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Commit,
-    Abort,
 }
 
 impl Leaf {
@@ -248,7 +206,7 @@ impl Leaf {
             // One run at a time: what the sink does with it may take long, and must not keep the lock.
             let (present, stop, sector) = {
                 let shard = self.read(block);
-                match (self.state(block), shard.bitmaps.get(&block)) {
+                match (self.state(block), shard.bits(block)) {
                     (State::Absent, _) => {
                         drop(shard);
                         return chain.resolve_base(at..part.end, sink);
@@ -262,10 +220,10 @@ impl Leaf {
                         self.load(chain, block)?;
                         continue;
                     }
-                    (_, Some(bitmap)) => {
+                    (_, Some(bits)) => {
                         let first = ((at - start) / spec::SECTOR) as u32;
                         let last = (part.end - start).div_ceil(spec::SECTOR) as u32;
-                        let (present, stop) = bitmap::run(&bitmap.bits, first, last);
+                        let (present, stop) = bitmap::run(bits, first, last);
                         (present, stop, self.sector(block))
                     }
                 }
@@ -286,11 +244,10 @@ impl Leaf {
     pub fn load(&self, chain: &Chain, block: u32) -> Result<()> {
         let (version, sector) = {
             let shard = self.read(block);
-            if shard.bitmaps.contains_key(&block) || matches!(self.state(block), State::Absent | State::Full)
-            {
+            if shard.bits(block).is_some() || matches!(self.state(block), State::Absent | State::Full) {
                 return Ok(());
             }
-            (shard.version, self.sector(block))
+            (shard.version(), self.sector(block))
         };
         let mut bits = vec![0; self.blocks.bitmap as usize].into_boxed_slice();
         let image = chain.top();
@@ -300,49 +257,16 @@ impl Leaf {
             .map_err(|error| image.io_error(error, "reading a sector bitmap of"))?;
         let clear = bitmap::count_clear(&bits, self.blocks.sectors(block));
         let mut shard = self.write(block);
-        if shard.version != version || shard.bitmaps.contains_key(&block) {
+        if shard.version() != version || shard.bits(block).is_some() {
             return Ok(());
         }
         if clear == 0 {
             self.set_state(block, State::Full);
         } else {
-            self.make_room(&mut shard, bits.len());
-            shard.held += bits.len();
-            shard.bitmaps.insert(
-                block,
-                Bitmap {
-                    bits,
-                    clear,
-                    stage: Stage::Clean,
-                },
-            );
+            shard.insert(block, bits, clear, Stage::Clean, self.cap);
             self.set_state(block, State::Partial);
         }
         Ok(())
-    }
-
-    /// Drops bitmaps that are on disk and that no write in flight needs.
-    fn make_room(&self, shard: &mut Shard, wanted: usize) {
-        if shard.held + wanted <= self.cap {
-            return;
-        }
-        // A quarter goes at once, so that this look at all of them is rare.
-        let goal = self.cap - self.cap / 4;
-        let Shard {
-            bitmaps,
-            in_flight,
-            held,
-            version,
-        } = shard;
-        bitmaps.retain(|block, bitmap| {
-            let keep =
-                *held + wanted <= goal || bitmap.stage != Stage::Clean || in_flight.contains_key(block);
-            if !keep {
-                *held -= bitmap.bits.len();
-            }
-            keep
-        });
-        *version += 1;
     }
 
     /// Begins a write to a block: from here to [`Leaf::finish`] the block stays where it is.
@@ -354,18 +278,13 @@ impl Leaf {
             let mut shard = self.write(block);
             match self.state(block) {
                 State::Absent => {
-                    let entry = shard.in_flight.entry(block).or_default();
-                    if let Some(slot) = entry.slot {
-                        entry.writers += 1;
+                    if let Some(slot) = shard.slot(block) {
+                        shard.join(block, None);
                         break Ok((slot, false));
                     }
                     if let Some(slot) = spare.take() {
-                        entry.writers += 1;
-                        entry.slot = Some(slot);
+                        shard.join(block, Some(slot));
                         break Ok((slot, true));
-                    }
-                    if entry.writers == 0 {
-                        shard.in_flight.remove(&block);
                     }
                     drop(shard);
                     match self.space.reserve(chain, self) {
@@ -373,19 +292,15 @@ impl Leaf {
                         Err(error) => break Err(error),
                     }
                 }
-                State::Partial if shard.bitmaps.contains_key(&block) => {
-                    shard.in_flight.entry(block).or_default().writers += 1;
-                    break Ok((self.sector(block), false));
-                }
-                State::Full => {
-                    shard.in_flight.entry(block).or_default().writers += 1;
-                    break Ok((self.sector(block), false));
-                }
-                State::Unread | State::Partial => {
+                State::Unread | State::Partial if shard.bits(block).is_none() => {
                     drop(shard);
                     if let Err(error) = self.load(chain, block) {
                         break Err(error);
                     }
+                }
+                State::Unread | State::Partial | State::Full => {
+                    shard.join(block, None);
+                    break Ok((self.sector(block), false));
                 }
             }
         };
@@ -397,26 +312,16 @@ impl Leaf {
 
     /// Ends a write to a block. A commit makes the sectors of `part` the block's own.
     pub fn finish(&self, block: u32, part: &Range<u64>, outcome: Outcome) {
-        let mut guard = self.write(block);
-        let shard = &mut *guard;
-        let Some(entry) = shard.in_flight.get_mut(&block) else {
-            return;
-        };
-        entry.writers -= 1;
-        let slot = match (outcome, entry.writers) {
-            (Outcome::Commit, _) => entry.slot.take(),
-            (Outcome::Abort, 0) => {
-                // Nobody is left to use the space; what the aborted write put there must not show up elsewhere.
-                if let Some(slot) = entry.slot.take() {
-                    self.space.give_back_used(slot);
-                }
+        let mut shard = self.write(block);
+        let slot = match shard.leave(block, outcome) {
+            Slot::Take(slot) => Some(slot),
+            Slot::Keep => None,
+            Slot::GiveBack(slot) => {
+                // What the aborted writes put there must not show up elsewhere.
+                self.space.give_back_used(slot);
                 None
             }
-            (Outcome::Abort, _) => None,
         };
-        if entry.writers == 0 {
-            shard.in_flight.remove(&block);
-        }
         if outcome == Outcome::Abort {
             return;
         }
@@ -424,23 +329,21 @@ impl Leaf {
             self.set_sector(block, slot);
             if self.differencing {
                 let bits = vec![0; self.blocks.bitmap as usize].into_boxed_slice();
-                self.make_room(shard, bits.len());
-                shard.held += bits.len();
-                let bitmap = Bitmap {
-                    bits,
-                    clear: self.blocks.sectors(block),
-                    stage: Stage::Dirty,
-                };
-                shard.bitmaps.insert(block, bitmap);
+                shard.insert(block, bits, self.blocks.sectors(block), Stage::Dirty, self.cap);
                 self.set_state(block, State::Partial);
             } else {
                 // New space is all zeros, which is what the rest of the block has to be.
                 self.set_state(block, State::Full);
             }
         }
-        let changed = self.mark(shard, block, part) || slot.is_some();
-        if changed {
-            shard.version += 1;
+        let start = u64::from(block) << self.blocks.shift;
+        let sector = |position: u64| ((position - start) / spec::SECTOR) as u32;
+        let added = shard.add(block, sector(part.start)..sector(part.end));
+        if added == Added::Last {
+            self.set_state(block, State::Full);
+        }
+        if added != Added::Nothing || slot.is_some() {
+            shard.note_change();
             let mut dirty = self.dirty();
             dirty.bitmaps.insert(block);
             if slot.is_some() {
@@ -449,34 +352,10 @@ impl Leaf {
         }
     }
 
-    /// Sets the bits of a range of the disk; says whether any was clear.
-    fn mark(&self, shard: &mut Shard, block: u32, part: &Range<u64>) -> bool {
-        let Some(bitmap) = shard.bitmaps.get_mut(&block) else {
-            return false;
-        };
-        let start = u64::from(block) << self.blocks.shift;
-        let sectors =
-            ((part.start - start) / spec::SECTOR) as u32..((part.end - start) / spec::SECTOR) as u32;
-        let added = bitmap::set(&mut bitmap.bits, sectors);
-        if added == 0 {
-            return false;
-        }
-        bitmap.clear = bitmap.clear.saturating_sub(added);
-        bitmap.stage = Stage::Dirty;
-        if bitmap.clear == 0 {
-            self.set_state(block, State::Full);
-            if let Some(full) = shard.bitmaps.remove(&block) {
-                shard.held -= full.bits.len();
-            }
-        }
-        true
-    }
-
     /// Takes a block out of the file; `false` if a write to it is in flight.
     pub fn free(&self, block: u32) -> bool {
-        let mut guard = self.write(block);
-        let shard = &mut *guard;
-        if shard.in_flight.contains_key(&block) {
+        let mut shard = self.write(block);
+        if shard.is_in_flight(block) {
             return false;
         }
         let sector = self.sector(block);
@@ -485,10 +364,8 @@ impl Leaf {
         }
         self.set_state(block, State::Absent);
         self.set_sector(block, spec::UNUSED);
-        if let Some(dropped) = shard.bitmaps.remove(&block) {
-            shard.held -= dropped.bits.len();
-        }
-        shard.version += 1;
+        shard.remove(block);
+        shard.note_change();
         let mut dirty = self.dirty();
         dirty.bitmaps.remove(&block);
         dirty.table.insert(block / ENTRIES_PER_SECTOR);
@@ -501,28 +378,20 @@ impl Leaf {
     pub fn bitmap_to_write(&self, block: u32) -> Option<(u32, Box<[u8]>)> {
         let mut shard = self.write(block);
         let sector = self.sector(block);
-        match (self.state(block), shard.bitmaps.get_mut(&block)) {
-            (State::Full, _) => {
+        match self.state(block) {
+            State::Full => {
                 let mut bits = vec![0; self.blocks.bitmap as usize].into_boxed_slice();
                 bitmap::set(&mut bits, 0..self.blocks.sectors(block));
                 Some((sector, bits))
             }
-            (State::Partial, Some(bitmap)) => {
-                bitmap.stage = Stage::Writing;
-                Some((sector, bitmap.bits.clone()))
-            }
-            _ => None,
+            State::Partial => Some((sector, shard.start_writing(block)?)),
+            State::Absent | State::Unread => None,
         }
     }
 
-    /// A block's bitmap is in the file now: as it is here, or (after a failure) perhaps not.
+    /// A block's bitmap is in the file now: as it was when it was copied, or (after a failure) perhaps not.
     pub fn bitmap_written(&self, block: u32, good: bool) {
-        let mut shard = self.write(block);
-        if let Some(bitmap) = shard.bitmaps.get_mut(&block)
-            && bitmap.stage == Stage::Writing
-        {
-            bitmap.stage = if good { Stage::Clean } else { Stage::Dirty };
-        }
+        self.write(block).finish_writing(block, good);
     }
 
     /// The content of a sector of the table.

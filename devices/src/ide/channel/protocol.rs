@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The data protocols (ATA/ATAPI-6, chapter 9), from the devices' side.
+
+use super::{Channel, Unit};
+use crate::ide::drive::{AtaDevice, Next, Start};
+use crate::ide::registers::TaskFile;
+use crate::ide::spec::Status;
+use std::ops::Range;
+
+/// Bytes in a command packet.
+const PACKET: usize = 12;
+
+/// What the selected device is doing.
+#[derive(Default)]
+pub(super) enum Protocol {
+    /// Nothing: BSY and DRQ are 0.
+    #[default]
+    Idle,
+    /// A reset: both devices are busy.
+    Reset,
+    /// A command without data is waiting for the medium.
+    NonData,
+    /// Data to the host through the data register.
+    PioIn(Blocks),
+    /// Data from the host through the data register.
+    PioOut {
+        blocks: Blocks,
+        /// The next DRQ interrupts.
+        interrupts: bool,
+    },
+    /// Data to the host by DMA.
+    DmaIn(Piece),
+    /// Data from the host by DMA.
+    DmaOut(Piece),
+    /// The host writes the packet of a PACKET command.
+    Packet { packet: [u8; PACKET], received: usize },
+}
+
+/// A device's buffer and how much of it has moved. An empty one means that the device has been asked and is busy.
+#[derive(Default)]
+pub(super) struct Piece {
+    buffer: Vec<u8>,
+    moved: usize,
+}
+
+impl Piece {
+    fn new(buffer: Vec<u8>) -> Self {
+        Self { buffer, moved: 0 }
+    }
+
+    fn is_through(&self) -> bool {
+        self.moved == self.buffer.len()
+    }
+}
+
+/// A device's buffer, cut into DRQ blocks.
+pub(super) struct Blocks {
+    piece: Piece,
+    /// Where the DRQ block at hand ends.
+    end: usize,
+    /// The length of a block.
+    block: usize,
+}
+
+impl Blocks {
+    fn new(block: usize) -> Self {
+        Self {
+            piece: Piece::default(),
+            end: 0,
+            block,
+        }
+    }
+
+    /// The part of the buffer that DRQ stands for. Empty: the device is busy.
+    fn drq(&self) -> Range<usize> {
+        self.piece.moved..self.end
+    }
+
+    fn load(&mut self, buffer: Vec<u8>) {
+        self.piece = Piece::new(buffer);
+        self.end = 0;
+    }
+
+    /// Raises DRQ for the next block of the buffer, if one is left.
+    fn next_block(&mut self) -> bool {
+        let len = self.piece.buffer.len();
+        self.end = self.piece.moved.saturating_add(self.block).min(len);
+        !self.drq().is_empty()
+    }
+}
+
+impl From<Start> for Protocol {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::End(_) | Start::Reset | Start::Ignored => Self::Idle,
+            Start::NonData => Self::NonData,
+            Start::PioIn { block } => Self::PioIn(Blocks::new(block)),
+            Start::PioOut {
+                block,
+                first_interrupt,
+            } => Self::PioOut {
+                blocks: Blocks::new(block),
+                interrupts: first_interrupt,
+            },
+            Start::DmaIn => Self::DmaIn(Piece::default()),
+            Start::DmaOut => Self::DmaOut(Piece::default()),
+            Start::Packet => Self::Packet {
+                packet: [0; PACKET],
+                received: 0,
+            },
+        }
+    }
+}
+
+impl Protocol {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle)
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        matches!(self, Self::Reset)
+    }
+
+    /// BSY or DRQ.
+    pub(super) fn status(&self) -> Status {
+        let waits_for_host = match self {
+            Self::Idle => return Status::empty(),
+            Self::Reset | Self::NonData => false,
+            Self::PioIn(blocks) | Self::PioOut { blocks, .. } => !blocks.drq().is_empty(),
+            Self::DmaIn(piece) | Self::DmaOut(piece) => !piece.is_through(),
+            Self::Packet { .. } => true,
+        };
+        if waits_for_host { Status::DRQ } else { Status::BSY }
+    }
+}
+
+/// Asks the selected device what its command does next.
+fn ask(unit: &mut Unit, spent: Vec<u8>) -> Next {
+    let Unit { drive, registers, .. } = unit;
+    match drive.device() {
+        Some(device) => turn(device, registers, spent),
+        None => Next::EndOfData,
+    }
+}
+
+fn turn(device: &mut dyn AtaDevice, registers: &mut TaskFile, spent: Vec<u8>) -> Next {
+    if !spent.is_empty() {
+        device.give_back(spent);
+    }
+    device.next(registers)
+}
+
+impl Channel {
+    /// Takes the running command as far as it goes without the host or a medium.
+    pub(super) fn advance(&mut self) {
+        let selected = self.selected();
+        let next = match &mut self.state.protocol {
+            Protocol::Idle | Protocol::Packet { .. } => return,
+            Protocol::Reset => {
+                self.finish_reset();
+                return;
+            }
+            Protocol::NonData => ask(&mut self.units[selected], Vec::new()),
+            Protocol::PioIn(blocks) | Protocol::PioOut { blocks, .. } => {
+                if !blocks.drq().is_empty() {
+                    return;
+                }
+                if blocks.next_block() {
+                    self.block_ready();
+                    return;
+                }
+                ask(
+                    &mut self.units[selected],
+                    std::mem::take(&mut blocks.piece).buffer,
+                )
+            }
+            Protocol::DmaIn(_) => self.advance_dma_in(),
+            Protocol::DmaOut(_) => self.advance_dma_out(),
+        };
+        match next {
+            Next::Buffer(buffer) => {
+                if let Protocol::PioIn(blocks) | Protocol::PioOut { blocks, .. } = &mut self.state.protocol {
+                    blocks.load(buffer);
+                    blocks.next_block();
+                    self.block_ready();
+                }
+            }
+            Next::Pending => {
+                if let Protocol::PioIn(blocks) | Protocol::PioOut { blocks, .. } = &mut self.state.protocol {
+                    blocks.load(Vec::new());
+                }
+            }
+            Next::End(result) => self.end_command(result),
+            Next::EndOfData => self.state.protocol = Protocol::Idle,
+        }
+    }
+
+    /// DRQ is set for a block. It interrupts, but for the first of a disk's write.
+    fn block_ready(&mut self) {
+        let selected = self.selected();
+        let interrupts = match &mut self.state.protocol {
+            Protocol::PioOut { interrupts, .. } => std::mem::replace(interrupts, true),
+            _ => true,
+        };
+        self.units[selected].interrupt |= interrupts;
+    }
+
+    /// Moves data from the device to memory until either of them has to be waited for. Never gives [`Next::Buffer`].
+    fn advance_dma_in(&mut self) -> Next {
+        let selected = self.selected();
+        loop {
+            let Protocol::DmaIn(piece) = &mut self.state.protocol else {
+                return Next::Pending;
+            };
+            if !piece.is_through() {
+                if self.mastering {
+                    let rest = piece.buffer.get(piece.moved..).unwrap_or_default();
+                    piece.moved += self.bus_master.write_memory(&*self.ram, rest);
+                }
+                if !piece.is_through() {
+                    return Next::Pending;
+                }
+            }
+            match ask(&mut self.units[selected], std::mem::take(piece).buffer) {
+                Next::Buffer(buffer) => *piece = Piece::new(buffer),
+                end => return end,
+            }
+        }
+    }
+
+    /// Moves data from memory to the device, likewise.
+    fn advance_dma_out(&mut self) -> Next {
+        let selected = self.selected();
+        loop {
+            let Protocol::DmaOut(piece) = &mut self.state.protocol else {
+                return Next::Pending;
+            };
+            if !piece.is_through() {
+                if self.mastering {
+                    let rest = piece.buffer.get_mut(piece.moved..).unwrap_or_default();
+                    piece.moved += self.bus_master.read_memory(&*self.ram, rest);
+                }
+                if !piece.is_through() {
+                    return Next::Pending;
+                }
+            }
+            match ask(&mut self.units[selected], std::mem::take(piece).buffer) {
+                Next::Buffer(buffer) => *piece = Piece::new(buffer),
+                end => return end,
+            }
+        }
+    }
+
+    /// Reads of the data register, `width` bytes each: whole DRQ blocks at a time, and never past what DRQ stands for. A block that ends
+    /// within a cycle leaves the rest of that cycle zero; without DRQ nobody drives the bus.
+    pub(super) fn read_data(&mut self, width: usize, data: &mut [u8]) {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let Protocol::PioIn(blocks) = &mut self.state.protocol else {
+                break;
+            };
+            let drq = blocks.drq();
+            let block = blocks.piece.buffer.get(drq).unwrap_or_default();
+            if block.is_empty() {
+                break;
+            }
+            let bytes = cycles(block.len(), rest.len(), width);
+            let moved = bytes.min(block.len());
+            let (now, later) = rest.split_at_mut(bytes);
+            let (driven, pad) = now.split_at_mut(moved);
+            driven.copy_from_slice(&block[..moved]);
+            pad.fill(0);
+            rest = later;
+            blocks.piece.moved += moved;
+            self.advance();
+            self.sync_interrupt();
+        }
+        rest.fill(0xff);
+    }
+
+    /// Writes of the data register, likewise. What no DRQ asked for is dropped.
+    pub(super) fn write_data(&mut self, width: usize, data: &[u8]) {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let room = match &mut self.state.protocol {
+                Protocol::PioOut { blocks, .. } => {
+                    let drq = blocks.drq();
+                    blocks.piece.buffer.get_mut(drq).unwrap_or_default()
+                }
+                Protocol::Packet { packet, received } => packet.get_mut(*received..).unwrap_or_default(),
+                _ => break,
+            };
+            if room.is_empty() {
+                break;
+            }
+            let bytes = cycles(room.len(), rest.len(), width);
+            let moved = bytes.min(room.len());
+            let (now, later) = rest.split_at(bytes);
+            room[..moved].copy_from_slice(&now[..moved]);
+            rest = later;
+            self.data_written(moved);
+            self.sync_interrupt();
+        }
+    }
+
+    fn data_written(&mut self, count: usize) {
+        match &mut self.state.protocol {
+            Protocol::PioOut { blocks, .. } => {
+                blocks.piece.moved += count;
+                self.advance();
+            }
+            Protocol::Packet { packet, received } => {
+                *received += count;
+                if *received == PACKET {
+                    let packet = *packet;
+                    self.take_packet(&packet);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_packet(&mut self, packet: &[u8; PACKET]) {
+        let selected = self.selected();
+        let Unit { drive, registers, .. } = &mut self.units[selected];
+        if let Some(device) = drive.device() {
+            let start = device.packet(packet, registers);
+            self.begin(start);
+        }
+    }
+}
+
+/// How many of `asked` bytes, in cycles of `width`, a block of `left` bytes answers: whole cycles, the last of which may reach past the
+/// end of the block.
+fn cycles(left: usize, asked: usize, width: usize) -> usize {
+    let whole = left.min(asked);
+    match whole % width.max(1) {
+        0 => whole,
+        part => (whole - part + width).min(asked),
+    }
+}

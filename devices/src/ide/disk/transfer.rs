@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A command's sectors on their way between the medium and the channel, in pieces.
+
+use super::{HardDisk, Work};
+use crate::block::{Completion, MediumError, Operation};
+use crate::ide::drive::{Fault, Next};
+use crate::ide::registers::{Addressing, TaskFile};
+use crate::ide::spec::{Error, SECTOR};
+use std::collections::VecDeque;
+
+/// Sectors in one request at most: 256 KiB.
+const PIECE: u64 = 512;
+
+/// Requests under way at a time: the medium works on one while the channel moves the other.
+const DEPTH: usize = 2;
+
+/// What comes after a read's last sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    /// Nothing: PIO data-in.
+    Silent,
+    /// An interrupt: DMA.
+    Interrupt,
+    /// An interrupt, and nobody wants the data: READ VERIFY.
+    Verify,
+}
+
+enum Flight {
+    Waiting,
+    Read(Vec<u8>),
+    Failed(MediumError),
+}
+
+/// A read. Its requests come back in any order and are passed on in the order of the sectors.
+pub(super) struct Reads {
+    addressing: Addressing,
+    end_with: ReadEnd,
+    /// First sector of the oldest flight.
+    oldest: u64,
+    /// First sector not yet asked for.
+    next: u64,
+    end: u64,
+    flights: VecDeque<(u64, Flight)>,
+}
+
+impl Reads {
+    pub(super) fn new(addressing: Addressing, first: u64, count: u64, end_with: ReadEnd) -> Self {
+        Self {
+            addressing,
+            end_with,
+            oldest: first,
+            next: first,
+            end: first + count,
+            flights: VecDeque::with_capacity(DEPTH),
+        }
+    }
+
+    /// The next request's first sector and length in sectors, if there is to be one now.
+    fn ask(&mut self) -> Option<(u64, u64)> {
+        let count = (self.end - self.next).min(PIECE);
+        if count == 0 || self.flights.len() == DEPTH {
+            return None;
+        }
+        let first = self.next;
+        self.next += count;
+        self.flights.push_back((first, Flight::Waiting));
+        Some((first, count))
+    }
+
+    /// Files a completion, or gives its buffer back.
+    pub(super) fn completed(&mut self, completion: Completion) -> Vec<u8> {
+        let first = completion.offset / SECTOR as u64;
+        match self.flights.iter_mut().find(|(at, _)| *at == first) {
+            Some((_, flight)) => match completion.result {
+                Ok(()) => {
+                    *flight = Flight::Read(completion.buffer);
+                    Vec::new()
+                }
+                Err(error) => {
+                    *flight = Flight::Failed(error);
+                    completion.buffer
+                }
+            },
+            None => completion.buffer,
+        }
+    }
+
+    /// The oldest flight, if it has come back.
+    fn land(&mut self) -> Option<Result<Vec<u8>, MediumError>> {
+        if matches!(self.flights.front(), Some((_, Flight::Waiting))) {
+            return None;
+        }
+        let (first, flight) = self.flights.pop_front()?;
+        self.oldest = first;
+        match flight {
+            Flight::Waiting => None,
+            Flight::Read(buffer) => Some(Ok(buffer)),
+            Flight::Failed(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// What makes writes durable before their command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// Nothing: the write cache is on.
+    None,
+    /// A flush after the last write.
+    Due,
+    /// That flush is under way or done.
+    Sent,
+}
+
+/// A write, or with no sectors a flush.
+pub(super) struct Writes {
+    addressing: Addressing,
+    /// First sector not yet handed to the medium.
+    next: u64,
+    end: u64,
+    under_way: usize,
+    flush: Flush,
+    /// The first sector of the lowest request that failed.
+    failed: Option<(u64, MediumError)>,
+}
+
+impl Writes {
+    pub(super) fn new(addressing: Addressing, first: u64, count: u64, durable: bool) -> Self {
+        Self {
+            addressing,
+            next: first,
+            end: first + count,
+            under_way: 0,
+            flush: if durable { Flush::Due } else { Flush::None },
+            failed: None,
+        }
+    }
+
+    /// The next `len` bytes go to the medium; says where.
+    pub(super) fn hand_over(&mut self, len: usize) -> u64 {
+        let offset = self.next * SECTOR as u64;
+        self.next += (len / SECTOR) as u64;
+        self.under_way += 1;
+        offset
+    }
+
+    pub(super) fn completed(&mut self, completion: Completion) -> Vec<u8> {
+        self.under_way = self.under_way.saturating_sub(1);
+        if let Err(error) = completion.result {
+            let first = completion.offset / SECTOR as u64;
+            if self.failed.is_none_or(|(lowest, _)| first < lowest) {
+                self.failed = Some((first, error));
+            }
+        }
+        completion.buffer
+    }
+}
+
+impl HardDisk {
+    pub(super) fn next_read(&mut self, mut work: Work, registers: &mut TaskFile) -> Next {
+        loop {
+            let Work::Read(reads) = &mut work else {
+                return Next::End(Err(Fault::aborted()));
+            };
+            while let Some((first, count)) = reads.ask() {
+                let buffer = self.buffer(count as usize * SECTOR);
+                self.submit(Operation::Read, first * SECTOR as u64, buffer);
+            }
+            self.collect(&mut work);
+            let Work::Read(reads) = &mut work else {
+                return Next::End(Err(Fault::aborted()));
+            };
+            match reads.land() {
+                Some(Ok(buffer)) if reads.end_with == ReadEnd::Verify => self.recycle(buffer),
+                Some(Ok(buffer)) => {
+                    self.state.work = work;
+                    return Next::Buffer(buffer);
+                }
+                Some(Err(error)) => {
+                    let left = reads.end - reads.oldest;
+                    self.show_end(registers, reads.addressing, reads.oldest, left);
+                    return Next::End(Err(fault(error, Operation::Read)));
+                }
+                None if reads.flights.is_empty() => {
+                    self.show_end(registers, reads.addressing, reads.end.saturating_sub(1), 0);
+                    return match reads.end_with {
+                        ReadEnd::Silent => Next::EndOfData,
+                        ReadEnd::Interrupt | ReadEnd::Verify => Next::End(Ok(())),
+                    };
+                }
+                None => {
+                    self.state.work = work;
+                    return Next::Pending;
+                }
+            }
+        }
+    }
+
+    pub(super) fn next_write(&mut self, mut work: Work, registers: &mut TaskFile) -> Next {
+        loop {
+            self.collect(&mut work);
+            let Work::Write(writes) = &mut work else {
+                return Next::End(Err(Fault::aborted()));
+            };
+            let left = writes.end - writes.next;
+            if let Some((first, error)) = writes.failed {
+                if writes.under_way == 0 {
+                    if left > 0 || writes.flush != Flush::Sent {
+                        self.show_end(registers, writes.addressing, first, writes.end - first);
+                    }
+                    return Next::End(Err(fault(error, Operation::Write)));
+                }
+            } else if left > 0 && writes.under_way < DEPTH {
+                let len = left.min(PIECE) as usize * SECTOR;
+                let buffer = self.buffer(len);
+                self.state.work = work;
+                return Next::Buffer(buffer);
+            } else if writes.under_way == 0 {
+                match writes.flush {
+                    Flush::Due => {
+                        writes.flush = Flush::Sent;
+                        writes.under_way += 1;
+                        self.submit(Operation::Flush, 0, Vec::new());
+                        continue;
+                    }
+                    // A flush on its own has no address to show.
+                    Flush::None | Flush::Sent => {
+                        if writes.end > 0 {
+                            self.show_end(registers, writes.addressing, writes.end - 1, 0);
+                        }
+                        return Next::End(Ok(()));
+                    }
+                }
+            }
+            self.state.work = work;
+            return Next::Pending;
+        }
+    }
+}
+
+/// What a host's failure looks like on the cable.
+fn fault(error: MediumError, operation: Operation) -> Fault {
+    match (error, operation) {
+        (MediumError::OutOfRange, _) => Fault::new(Error::IDNF),
+        (MediumError::ReadOnly, _) => Fault::new(Error::WP | Error::ABRT),
+        (MediumError::Io, Operation::Read) => Fault::new(Error::UNC),
+        (MediumError::Io, Operation::Write | Operation::Flush) => Fault::device_fault(),
+    }
+}
