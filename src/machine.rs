@@ -7,14 +7,15 @@
 mod board;
 pub mod control;
 pub mod cpu;
+mod media;
 pub mod timers;
 
 use crate::boot::{self, DirectKernel};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
-pub use board::Sink;
 use board::{Board, Parts};
-use control::{Answer, Command, CommandError, End, Notice, Remote, Reply, RunState, Status};
+pub use board::{IdeDrive, Sink};
+use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, RunState, Status};
 use cpu::{Gate, Order, Processors, Stopped, Surroundings};
 use devices::bus::lock;
 use devices::clock::{Clock, SECOND};
@@ -22,6 +23,7 @@ use devices::fw_cfg::{FwCfgBuilder, key};
 use devices::power::{PowerControl, PowerRequest};
 use devices::rtc::CmosSetup;
 use devices::vga::TextScreen;
+use media::DvdBay;
 use std::sync::{Arc, mpsc};
 
 /// How a machine starts.
@@ -56,6 +58,8 @@ pub struct Spec {
     pub reboot: bool,
     /// Where the firmware's debug console (port 402h) goes.
     pub debug_console: Sink,
+    /// Primary master and slave, secondary master and slave.
+    pub ide: [Option<IdeDrive>; 4],
 }
 
 /// The most processors a machine has.
@@ -126,6 +130,7 @@ impl Machine {
             cmos: cmos(&spec, layout),
             date: spec.date,
             firmware_files: firmware_files(&spec, layout),
+            ide: std::mem::take(&mut spec.ide),
             debug_console: std::mem::replace(&mut spec.debug_console, Box::new(|_| {})),
         })?;
         let kernel = match spec.boot {
@@ -229,9 +234,10 @@ impl Machine {
         let done = Ok(Answer::Done {});
         Ok(match command {
             Command::Status => Ok(Answer::Status(Box::new(self.status()))),
-            Command::Insert { drive, .. } | Command::Eject { drive, .. } => {
-                Err(CommandError::NoSuchDrive { drive: *drive })
+            Command::Insert { drive, path, force } => {
+                self.bay(*drive, |bay| bay.insert(*drive, path, *force))
             }
+            Command::Eject { drive, force } => self.bay(*drive, |bay| bay.eject(*drive, *force)),
             Command::Reset => {
                 self.reset()?;
                 done
@@ -259,7 +265,19 @@ impl Machine {
         })
     }
 
+    /// Does something with the drive of a name.
+    fn bay(&mut self, drive: Drive, act: impl FnOnce(&mut DvdBay) -> Result<(), CommandError>) -> Reply {
+        let bay = match drive {
+            Drive::Dvd(n) => self.board.dvds.get_mut(usize::from(n)),
+            Drive::Floppy(_) => None,
+        };
+        act(bay.ok_or(CommandError::NoSuchDrive { drive })?).map(|()| Answer::Done {})
+    }
+
     fn status(&self) -> Status {
+        let dvds = (0..)
+            .zip(&self.board.dvds)
+            .map(|(n, bay)| bay.status(Drive::Dvd(n)));
         Status {
             state: self.state,
             seconds: self.board.clock.now() as f64 / SECOND as f64,
@@ -267,7 +285,7 @@ impl Machine {
             cpus: self.cpus,
             memory: self.memory.layout().size(),
             post_code: self.board.post_code(),
-            drives: Vec::new(),
+            drives: dvds.collect(),
         }
     }
 
@@ -325,7 +343,7 @@ fn power_control(gate: &Arc<Gate>, sender: &mpsc::Sender<Notice>) -> Arc<dyn Pow
 
 /// Lays the kernel into memory, with the segments below 1 MiB turned to RAM as firmware would leave them.
 fn place_kernel(board: &Board, memory: &Arc<Memory>, kernel: &DirectKernel) -> Result<FlatEntry, Error> {
-    board.shadow_everything();
+    board.set_up_without_firmware();
     Ok(boot::load(memory.ram(), memory.layout(), kernel, None)?)
 }
 

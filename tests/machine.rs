@@ -31,6 +31,7 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         },
         date: 0,
         reboot: false,
+        ide: [None, None, None, None],
         debug_console: Box::new(move |bytes| log.0.lock().unwrap().extend_from_slice(bytes)),
     }
 }

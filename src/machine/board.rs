@@ -3,12 +3,15 @@
 //! numbers.
 
 mod buses;
+mod ide;
 mod interrupts;
 
 use super::cpu::Gate;
+use super::media::DvdBay;
 use super::timers::{MachineClock, Timers};
 use crate::hypervisor::{Irqchip, Vm};
 use crate::memory::{Memory, SHADOW_RANGE};
+use crate::storage;
 pub use buses::Buses;
 use devices::acpi_pm::{self, PowerManagement};
 use devices::bus::{BusBuilder, Overlap, SharedDevice, lock};
@@ -17,8 +20,10 @@ use devices::debug_port::{DebugConsole, PostCode};
 use devices::dma8237::Dma8237;
 use devices::fw_cfg::{self, FwCfg, FwCfgBuilder};
 use devices::i8042::{I8042, Wiring};
+use devices::ide::{Channel, PiixIde};
 use devices::line::{IrqLine, Wire};
-use devices::pci::host_bridge::{self, HostBridge};
+use devices::pci::config;
+use devices::pci::host_bridge::{HostBridge, PAM0};
 use devices::pci::isa_bridge::IsaBridge;
 use devices::pci::root::PciRoot;
 use devices::pit::Pit;
@@ -27,6 +32,7 @@ use devices::ram::GuestRam;
 use devices::rtc::{CmosSetup, Rtc};
 use devices::system_control::{FastControl, ResetControl, SpeakerPort};
 use devices::vga::{self, Vga};
+pub use ide::IdeDrive;
 use std::sync::{Arc, Mutex};
 
 /// ISA interrupts.
@@ -36,14 +42,19 @@ mod irq {
     pub const RTC: usize = 8;
     pub const SCI: usize = 9;
     pub const MOUSE: usize = 12;
+    pub const IDE: [usize; 2] = [14, 15];
 }
 
 /// PCI device numbers; the PIIX4's functions share one.
 mod slot {
     pub const HOST_BRIDGE: (u8, u8) = (0, 0);
     pub const ISA_BRIDGE: (u8, u8) = (1, 0);
+    pub const IDE: (u8, u8) = (1, 1);
     pub const POWER: (u8, u8) = (1, 3);
 }
+
+/// Where firmware puts the power management registers.
+const PM_BASE: u32 = 0x600;
 
 /// What the board is made from.
 pub struct Parts {
@@ -58,6 +69,8 @@ pub struct Parts {
     pub firmware_files: FwCfgBuilder,
     /// Where the firmware's debug console goes.
     pub debug_console: Sink,
+    /// Primary master and slave, secondary master and slave.
+    pub ide: [Option<IdeDrive>; 4],
 }
 
 /// Takes bytes that a guest writes to a port. It runs on a processor's thread and must not block for long.
@@ -72,6 +85,9 @@ pub enum Error {
     /// The host has no thread for the timers.
     #[error("the host cannot start a thread for the timers")]
     Thread(#[from] std::io::Error),
+    /// An image cannot be put into its drive.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
 }
 
 /// All chips of a machine, and its buses.
@@ -88,6 +104,9 @@ pub struct Board {
     pit: Option<(Shared<Pit>, Shared<SpeakerPort>)>,
     fw_cfg: Shared<FwCfg>,
     dma: Shared<Dma8237>,
+    ide: Shared<PiixIde>,
+    ide_channels: [Shared<Channel>; 2],
+    pub dvds: Vec<DvdBay>,
     i8042: Shared<I8042>,
     post_code: Shared<PostCode>,
     fast_control: Shared<FastControl>,
@@ -113,6 +132,7 @@ impl Board {
             date,
             firmware_files,
             debug_console,
+            ide,
         } = parts;
         let clock = Arc::new(MachineClock::new());
         let guest_clock: Arc<dyn Clock> = clock.clone();
@@ -176,8 +196,30 @@ impl Board {
         memory_bus.map(vga::WINDOW, *vga::WINDOW.start(), vga.clone())?;
         memory_bus.map(SHADOW_RANGE, *SHADOW_RANGE.start(), memory.clone())?;
 
-        let fw_cfg = shared(firmware_files.build(ram));
+        let fw_cfg = shared(firmware_files.build(ram.clone()));
         ports.map(fw_cfg::PORTS, 0, fw_cfg.clone())?;
+
+        let mut dvds = Vec::new();
+        let mut channels = Vec::new();
+        let [a, b, c, d] = ide;
+        for (number, drives) in [[a, b], [c, d]].into_iter().enumerate() {
+            let wired = ide::wire(number, drives, line(irq::IDE[number]), ram.clone())?;
+            let (command, control) = [(0x1f0, 0x3f6), (0x170, 0x376)][number];
+            ports.map(
+                command..=command + 7,
+                devices::ide::COMMAND_BLOCK,
+                wired.channel.clone(),
+            )?;
+            ports.map(
+                control..=control,
+                devices::ide::CONTROL_BLOCK,
+                wired.channel.clone(),
+            )?;
+            dvds.extend(wired.dvds);
+            channels.push(wired.channel);
+        }
+        let ide_channels = [channels[0].clone(), channels[1].clone()];
+        let ide = shared(PiixIde::new(ide_channels.clone()));
 
         let host_bridge = shared(HostBridge::new(memory.clone()));
         let isa_bridge = shared(IsaBridge::new(&isa));
@@ -189,6 +231,7 @@ impl Board {
         let pci = PciRoot::new(vec![
             (slot::HOST_BRIDGE, host_bridge.clone()),
             (slot::ISA_BRIDGE, isa_bridge.clone()),
+            (slot::IDE, ide.clone()),
             (slot::POWER, power_management.clone()),
         ]);
         let reset_register: Arc<dyn SharedDevice> = reset_control.clone();
@@ -215,6 +258,9 @@ impl Board {
             pit,
             fw_cfg,
             dma,
+            ide,
+            ide_channels,
+            dvds,
             i8042,
             post_code,
             fast_control,
@@ -226,6 +272,8 @@ impl Board {
     pub fn reset(&self) {
         // Devices first, so that their interrupts are down when the controllers start anew.
         lock(&self.vga).reset();
+        lock(&self.ide).reset();
+        self.ide_channels.iter().for_each(|channel| lock(channel).reset());
         lock(&self.rtc).reset();
         lock(&self.power).reset();
         lock(&self.fw_cfg).reset();
@@ -246,12 +294,25 @@ impl Board {
         }
     }
 
-    /// Turns all of C0000–FFFFF to RAM, for machines without firmware.
-    pub fn shadow_everything(&self) {
-        let (device, function) = slot::HOST_BRIDGE;
+    /// Leaves the chips as firmware would, for machines that start a kernel without it.
+    pub fn set_up_without_firmware(&self) {
+        let write = |(device, function): (u8, u8), offset, data: &[u8]| {
+            self.pci.config_write(device, function, offset, data);
+        };
         const READ_AND_WRITE: u8 = 0x33;
-        self.pci
-            .config_write(device, function, host_bridge::PAM0, &[READ_AND_WRITE; 7]);
+        write(slot::HOST_BRIDGE, PAM0, &[READ_AND_WRITE; 7]);
+        const PIRQ_ROUTES: usize = 0x60;
+        write(slot::ISA_BRIDGE, PIRQ_ROUTES, &[10, 10, 11, 11]);
+        // PCI's interrupts are level-triggered.
+        self.buses.ports.write(0x4d1, &[1 << (10 - 8) | 1 << (11 - 8)]);
+        const CHANNELS_ENABLED: [u8; 4] = [0x00, 0x80, 0x00, 0x80];
+        write(slot::IDE, 0x40, &CHANNELS_ENABLED);
+        write(slot::IDE, 0x20, &0xc000_u32.to_le_bytes());
+        let command = config::command::IO | config::command::BUS_MASTER;
+        write(slot::IDE, config::reg::COMMAND, &command.to_le_bytes());
+        write(slot::POWER, 0x40, &PM_BASE.to_le_bytes());
+        write(slot::POWER, 0x80, &[1]);
+        lock(&self.dma).cascade_as_firmware_does();
     }
 
     /// The last code that was shown on port 80h.

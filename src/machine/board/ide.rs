@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The drives on the two IDE channels.
+
+use super::Shared;
+use crate::machine::media::{Bell, DvdBay};
+use crate::storage::{self, Image};
+use devices::block::Medium;
+use devices::bus::lock;
+use devices::ide::{Channel, Drive, HardDisk, Identity, PacketDrive};
+use devices::line::IrqLine;
+use devices::mmc::{self, DvdDrive};
+use devices::ram::GuestRam;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// A drive to be put on a channel.
+pub enum IdeDrive {
+    /// A hard disk.
+    Disk(Image),
+    /// A DVD drive, perhaps with a disc.
+    Dvd(Option<Image>),
+}
+
+/// A channel with its drives.
+pub struct Wired {
+    pub channel: Shared<Channel>,
+    pub dvds: Vec<DvdBay>,
+}
+
+/// What drives call themselves.
+const MODEL: &str = "Virtual HD";
+const DVD_MODEL: &str = "VPC DVD-ROM";
+const FIRMWARE: &str = "1.1";
+
+/// Makes a channel. `number` is 0 or 1, and gives drives without an identity of their own a serial number.
+pub fn wire(
+    number: usize,
+    drives: [Option<IdeDrive>; 2],
+    irq: IrqLine,
+    ram: Arc<dyn GuestRam>,
+) -> Result<Wired, storage::Error> {
+    let bell = Bell::default();
+    let mut bays: Vec<(Shared<DvdDrive>, Option<PathBuf>)> = Vec::new();
+    let mut connected = Vec::new();
+    for (position, drive) in drives.into_iter().enumerate() {
+        connected.push(match drive {
+            None => Drive::Empty,
+            Some(IdeDrive::Disk(image)) => {
+                let own = image.info().serial.clone();
+                let serial = own.unwrap_or_else(|| format!("VPC-{number}{position}"));
+                let identity = Identity {
+                    model: MODEL.into(),
+                    firmware: FIRMWARE.into(),
+                    serial,
+                };
+                Drive::from(HardDisk::new(
+                    Box::new(image.into_medium(bell.waker())?),
+                    identity,
+                ))
+            }
+            Some(IdeDrive::Dvd(image)) => {
+                let path = image.as_ref().map(|image| image.path().to_owned());
+                let medium = image.map(|image| image.into_medium(bell.waker())).transpose()?;
+                let medium = medium.map(|medium| Box::new(medium) as Box<dyn Medium>);
+                let serial = format!("DVD-{number}{position}");
+                let identity = mmc::Identity {
+                    serial: serial.clone(),
+                    ..mmc::Identity::default()
+                };
+                let dvd = Arc::new(Mutex::new(DvdDrive::new(identity, medium)));
+                bays.push((dvd.clone(), path));
+                let identity = Identity {
+                    model: DVD_MODEL.into(),
+                    firmware: FIRMWARE.into(),
+                    serial,
+                };
+                Drive::from(PacketDrive::new(Box::new(dvd), identity))
+            }
+        });
+    }
+    let mut connected = connected.into_iter();
+    let mut next = || connected.next().unwrap_or(Drive::Empty);
+    let channel = Arc::new(Mutex::new(Channel::new([next(), next()], ram, irq)));
+    bell.connect(&channel, Channel::service);
+    // A medium may have completed something before the bell was tied.
+    lock(&channel).service();
+    let dvds = bays
+        .into_iter()
+        .map(|(drive, path)| DvdBay::new(drive, channel.clone(), bell.clone(), path))
+        .collect();
+    Ok(Wired { channel, dvds })
+}
