@@ -35,6 +35,8 @@ pub mod key {
     pub const FILE_DIRECTORY: u16 = 0x19;
     /// The first file.
     pub const FILE_FIRST: u16 = 0x20;
+    /// ISA interrupt 0 arrives at input 2 of the I/O APIC, 8 bit. An item of the x86 architecture.
+    pub const IRQ0_OVERRIDE: u16 = 0x8002;
 }
 
 /// The longest file name, without its terminating zero.
@@ -42,6 +44,8 @@ const NAME_MOST: usize = 55;
 /// All bits of an item number but the one that asked for write access in old versions. Bit 15 tells the items of an architecture apart
 /// from the common ones of the same number.
 const KEY_MASK: u16 = 0xbfff;
+/// The end of the numbers for files: of those from here on, bits 14 and 15 say more than which file.
+const FILES_END: u16 = 0x4000;
 /// How far past an item's end one DMA request may read. The zeros there are a convenience for sloppy readers; a request without a limit
 /// would let a guest keep its processor in here for as long as it takes to clear all of its memory.
 const PADDING_MOST: usize = 1 << 20;
@@ -107,7 +111,7 @@ impl FwCfgBuilder {
     /// The device. Files are numbered in the order of their names.
     pub fn build(mut self, ram: Arc<dyn GuestRam>) -> FwCfg {
         let mut directory = (self.files.len() as u32).to_be_bytes().to_vec();
-        for ((name, bytes), key) in self.files.into_iter().zip(key::FILE_FIRST..KEY_MASK) {
+        for ((name, bytes), key) in self.files.into_iter().zip(key::FILE_FIRST..FILES_END) {
             directory.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
             directory.extend_from_slice(&key.to_be_bytes());
             directory.extend_from_slice(&[0; 2]);
@@ -325,6 +329,24 @@ mod tests {
             [0, 0],
             "an item that is not there is empty"
         );
+    }
+
+    #[test]
+    fn items_of_the_architecture_are_items_of_their_own() {
+        let ram = TestRam::new(16);
+        let mut builder = FwCfgBuilder::new();
+        builder.add_item(key::UUID, [7; 16]);
+        builder.add_item(key::IRQ0_OVERRIDE, [1]);
+        let mut device = builder.build(ram);
+        select(&mut device, key::UUID);
+        assert_eq!(bytes(&mut device, 1), [7]);
+        select(&mut device, key::IRQ0_OVERRIDE);
+        assert_eq!(bytes(&mut device, 2), [1, 0]);
+        // Firmware reads a number of tables here: it must not find the signature.
+        select(&mut device, 0x8000);
+        assert_eq!(bytes(&mut device, 2), [0, 0]);
+        select(&mut device, 0x4000 | key::SIGNATURE);
+        assert_eq!(bytes(&mut device, 4), b"QEMU");
     }
 
     #[test]
