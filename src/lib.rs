@@ -7,6 +7,7 @@ pub mod boot;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod control_socket;
+pub mod firmware;
 pub mod hypervisor;
 #[cfg(target_os = "linux")]
 pub mod machine;
