@@ -3,11 +3,11 @@
 //!
 //! | part | module | from |
 //! | --- | --- | --- |
-//! | PCI function 8086:7111 | `pci` | 82371AB (PIIX4) data sheet, chapter 6 |
+//! | PCI function 8086:7111 | `pci` | 82371AB (PIIX4) data sheet, function 1 registers |
 //! | bus master | `bus_master` | *Programming Interface for Bus Master IDE Controller*, revision 1.0 |
 //! | registers, selection, interrupts, data protocols | `channel`, `registers` | ATA/ATAPI-6, chapters 7 and 9 |
 //! | hard disk | `disk`, `identify` | ATA/ATAPI-6, chapter 8 |
-//! | packet transport | `packet` | ATA/ATAPI-6, 8.23 and 9.8 |
+//! | packet transport | `packet` | ATA/ATAPI-6, PACKET command and protocol |
 //!
 //! A [`Channel`] is one [`Device`](crate::bus::Device) behind one lock. Its three register blocks are told apart by their bases:
 //!

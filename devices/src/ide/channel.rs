@@ -162,7 +162,7 @@ impl Channel {
         usize::from(self.state.device1)
     }
 
-    /// The unit whose registers a read shows: device 0 answers for a device 1 that is not there (9.16.1), device 1 does not for device 0.
+    /// The unit whose registers a read shows: device 0 answers for a device 1 that is not there, device 1 does not for device 0.
     fn answering(&self) -> Option<&Unit> {
         let [first, second] = &self.units;
         match (self.state.device1, second.drive.is_present()) {
@@ -323,6 +323,7 @@ impl Channel {
             return;
         };
         *interrupt = false;
+        log::trace!("ide: device {selected}: command {code:#04x}");
         let start = device.execute(code, registers);
         self.begin(start);
     }

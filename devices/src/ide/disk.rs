@@ -18,6 +18,10 @@ use crate::block::{Chs, Completion, Medium, Operation, Request};
 /// The most sectors for one DRQ of READ and WRITE MULTIPLE. It is also the power-on setting: libata takes what it finds.
 const MAX_MULTIPLE: u8 = 128;
 
+/// Reads that the medium may have to do at a time, those that nobody waits for any more included: a guest that resets the device
+/// again and again while its medium is slow makes no heap of them.
+const MAX_READS_UNDER_WAY: usize = 8;
+
 /// Buffers kept from one command to the next.
 const SPARE_BUFFERS: usize = 2;
 
@@ -91,6 +95,8 @@ pub struct HardDisk {
     // Book-keeping: a reset does not call back what the medium has already been asked for.
     /// Tag of the running command's requests. Completions with another tag belong to commands that a reset ended.
     tag: u64,
+    reads_under_way: usize,
+    /// Writes and flushes.
     writes_under_way: usize,
     spare: Vec<Vec<u8>>,
     // Volatile state.
@@ -114,6 +120,7 @@ impl HardDisk {
             cabling: Cabling::default(),
             medium,
             tag: 0,
+            reads_under_way: 0,
             writes_under_way: 0,
             spare: Vec::new(),
             state: State {
@@ -275,7 +282,7 @@ impl HardDisk {
 
     fn set_multiple(&mut self, count: u8) -> Result<Start, Fault> {
         let good = count == 0 || (count <= MAX_MULTIPLE && count.is_power_of_two());
-        // A refused count turns multiple mode off (ATA-1, 9.23).
+        // A refused count turns multiple mode off (ATA-1).
         self.state.settings.multiple = if good { count } else { 0 };
         if good {
             Ok(Start::End(Ok(())))
@@ -366,10 +373,15 @@ impl HardDisk {
         }
     }
 
-    fn submit(&mut self, operation: Operation, offset: u64, buffer: Vec<u8>) {
-        if operation == Operation::Write {
-            self.writes_under_way += 1;
+    fn under_way(&mut self, operation: Operation) -> &mut usize {
+        match operation {
+            Operation::Read => &mut self.reads_under_way,
+            Operation::Write | Operation::Flush => &mut self.writes_under_way,
         }
+    }
+
+    fn submit(&mut self, operation: Operation, offset: u64, buffer: Vec<u8>) {
+        *self.under_way(operation) += 1;
         self.medium
             .submit(Request::new(operation, offset, buffer, self.tag));
     }
@@ -377,9 +389,8 @@ impl HardDisk {
     /// Takes what the medium has completed to the command that it belongs to.
     fn collect(&mut self, work: &mut Work) {
         while let Some(completion) = self.medium.completed() {
-            if completion.operation == Operation::Write {
-                self.writes_under_way = self.writes_under_way.saturating_sub(1);
-            }
+            let under_way = self.under_way(completion.operation);
+            *under_way = under_way.saturating_sub(1);
             let spent = self.deliver(work, completion);
             self.recycle(spent);
         }

@@ -145,7 +145,7 @@ pub(super) trait AtaDevice {
     fn next(&mut self, registers: &mut TaskFile) -> Next;
     /// Takes back a buffer that the host has emptied (data-in) or filled (data-out).
     fn give_back(&mut self, buffer: Vec<u8>);
-    /// Collects what the medium has completed. True if no write is under way, so that a reset may end.
+    /// Collects what the medium has completed. True if no write or flush is under way, so that a reset may end.
     fn settle(&mut self) -> bool;
     /// Software reset or DEVICE RESET: forgets the running command.
     fn soft_reset(&mut self);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The packet transport (ATA/ATAPI-6, 8.23 and 9.8): moves the packets and data of a [`PacketDevice`] across the cable.
+//! The packet transport (ATA/ATAPI-6: the PACKET command and the PACKET protocol): moves the packets and data of a [`PacketDevice`] across the cable.
 
 use super::drive::{AtaDevice, Cabling, Fault, Next, Start};
 use super::identify::{self, Identity};
@@ -30,7 +30,7 @@ impl Pace {
     fn piece(self, left: u64) -> usize {
         let most = match self {
             Self::Dma => DMA_PIECE,
-            // FFFFh stands for FFFEh, as every odd limit stands for the even one below it (8.23.4).
+            // FFFFh stands for FFFEh, as every odd limit stands for the even one below it.
             Self::Pio(limit) if left > u64::from(limit) || limit == u16::MAX => usize::from(limit & !1),
             Self::Pio(limit) => usize::from(limit),
         };
@@ -119,7 +119,7 @@ impl PacketDrive {
                 self.state.asleep = true;
                 Ok(Start::End(Ok(())))
             }
-            // These two abort with the signature, by which a driver sees what it is talking to (8.15.5, 8.27.5).
+            // These two abort with the signature, by which a driver sees what it is talking to.
             Command::IdentifyDevice | Command::Read(..) => {
                 registers.set_signature(PACKET_SIGNATURE);
                 Err(Fault::aborted())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Function 1 of the PIIX4: the IDE controller's PCI side (82371AB data sheet, chapter 6).
+//! Function 1 of the PIIX4: the IDE controller's PCI side (82371AB data sheet, function 1 registers).
 
 use super::Channel;
 use crate::bus::{Device, lock};

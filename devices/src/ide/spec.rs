@@ -13,7 +13,7 @@ pub const LBA28_SECTORS: u64 = 0x0fff_ffff;
 pub const CHS_SECTORS: u64 = 16_383 * 16 * 63;
 
 bitflags! {
-    /// Status and alternate status registers (7.15).
+    /// Status and alternate status registers.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Status: u8 {
         /// The device owns the command block; no other bit means anything.
@@ -32,7 +32,7 @@ bitflags! {
 }
 
 bitflags! {
-    /// Error register (7.11) after a command that is not PACKET.
+    /// Error register after a command that is not PACKET.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Error: u8 {
         /// Data could not be read. On a write, the same bit says that the medium is write-protected.
@@ -47,7 +47,7 @@ bitflags! {
 }
 
 bitflags! {
-    /// Device control register (7.9).
+    /// Device control register.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Control: u8 {
         /// Reads show the previous contents of the registers that are two deep.
@@ -60,7 +60,7 @@ bitflags! {
 }
 
 bitflags! {
-    /// Device register (7.10). Bits 7 and 5 are obsolete and read back as they were written.
+    /// Device register. Bits 7 and 5 are obsolete and read back as they were written.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DeviceHead: u8 {
         /// The address is a logical block address.
@@ -75,7 +75,7 @@ bitflags! {
 }
 
 bitflags! {
-    /// Interrupt reason register: the sector count register during PACKET (8.23).
+    /// Interrupt reason register: the sector count register during PACKET.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct InterruptReason: u8 {
         /// Command, not data.
@@ -86,7 +86,7 @@ bitflags! {
 }
 
 bitflags! {
-    /// Features register of PACKET (8.23).
+    /// Features register of PACKET.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct PacketFeatures: u8 {
         /// Data moves by DMA.
@@ -96,10 +96,10 @@ bitflags! {
     }
 }
 
-/// Error register after a reset or EXECUTE DEVICE DIAGNOSTIC: device 0 passed, and device 1 passed or is not there (table 27).
+/// Error register after a reset or EXECUTE DEVICE DIAGNOSTIC: device 0 passed, and device 1 passed or is not there (diagnostic codes).
 pub const DIAGNOSTIC_PASSED: u8 = 0x01;
 
-/// What a device shows in sector count, LBA low, mid and high after a reset (9.12).
+/// What a device shows in sector count, LBA low, mid and high after a reset.
 pub type Signature = [u8; 4];
 /// A device without the PACKET feature set.
 pub const ATA_SIGNATURE: Signature = [0x01, 0x01, 0x00, 0x00];
@@ -236,7 +236,7 @@ impl Command {
     }
 }
 
-/// Subcommands of SET FEATURES (8.46).
+/// Subcommands of SET FEATURES.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
     /// Write cache on or off.
@@ -271,7 +271,7 @@ impl Feature {
     }
 }
 
-/// Subcommands of SMART (8.48).
+/// Subcommands of SMART.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmartCommand {
     /// Attribute values.

@@ -7,6 +7,7 @@ mod dma;
 mod hostile;
 mod packet;
 mod pci;
+mod probe;
 mod registers;
 
 use super::spec::{DeviceHead, SECTOR};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Transfer modes, as SET FEATURES 03h names them (ATA/ATAPI-6, table 38) and IDENTIFY reports them.
+//! Transfer modes, as SET FEATURES 03h names them (ATA/ATAPI-6) and IDENTIFY reports them.
 
 /// The DMA mode that a device is set to. PIO modes need no memory: nothing reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -174,8 +174,7 @@ impl Channel {
                     std::mem::take(&mut blocks.piece).buffer,
                 )
             }
-            Protocol::DmaIn(_) => self.advance_dma_in(),
-            Protocol::DmaOut(_) => self.advance_dma_out(),
+            Protocol::DmaIn(_) | Protocol::DmaOut(_) => self.advance_dma(),
         };
         match next {
             Next::Buffer(buffer) => {
@@ -205,44 +204,26 @@ impl Channel {
         self.units[selected].interrupt |= interrupts;
     }
 
-    /// Moves data from the device to memory until either of them has to be waited for. Never gives [`Next::Buffer`].
-    fn advance_dma_in(&mut self) -> Next {
+    /// Moves data between the device and memory until the engine, the guest or a medium has to be waited for. Never gives
+    /// [`Next::Buffer`].
+    fn advance_dma(&mut self) -> Next {
         let selected = self.selected();
         loop {
-            let Protocol::DmaIn(piece) = &mut self.state.protocol else {
-                return Next::Pending;
+            let (piece, to_memory) = match &mut self.state.protocol {
+                Protocol::DmaIn(piece) => (piece, true),
+                Protocol::DmaOut(piece) => (piece, false),
+                _ => return Next::Pending,
             };
+            if !piece.is_through() && self.mastering {
+                let rest = piece.buffer.get_mut(piece.moved..).unwrap_or_default();
+                piece.moved += if to_memory {
+                    self.bus_master.write_memory(&*self.ram, rest)
+                } else {
+                    self.bus_master.read_memory(&*self.ram, rest)
+                };
+            }
             if !piece.is_through() {
-                if self.mastering {
-                    let rest = piece.buffer.get(piece.moved..).unwrap_or_default();
-                    piece.moved += self.bus_master.write_memory(&*self.ram, rest);
-                }
-                if !piece.is_through() {
-                    return Next::Pending;
-                }
-            }
-            match ask(&mut self.units[selected], std::mem::take(piece).buffer) {
-                Next::Buffer(buffer) => *piece = Piece::new(buffer),
-                end => return end,
-            }
-        }
-    }
-
-    /// Moves data from memory to the device, likewise.
-    fn advance_dma_out(&mut self) -> Next {
-        let selected = self.selected();
-        loop {
-            let Protocol::DmaOut(piece) = &mut self.state.protocol else {
                 return Next::Pending;
-            };
-            if !piece.is_through() {
-                if self.mastering {
-                    let rest = piece.buffer.get_mut(piece.moved..).unwrap_or_default();
-                    piece.moved += self.bus_master.read_memory(&*self.ram, rest);
-                }
-                if !piece.is_through() {
-                    return Next::Pending;
-                }
             }
             match ask(&mut self.units[selected], std::mem::take(piece).buffer) {
                 Next::Buffer(buffer) => *piece = Piece::new(buffer),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A command's sectors on their way between the medium and the channel, in pieces.
 
-use super::{HardDisk, Work};
+use super::{HardDisk, MAX_READS_UNDER_WAY, Work};
 use crate::block::{Completion, MediumError, Operation};
 use crate::ide::drive::{Fault, Next};
 use crate::ide::registers::{Addressing, TaskFile};
@@ -85,6 +85,10 @@ impl Reads {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.next == self.end && self.flights.is_empty()
+    }
+
     /// The oldest flight, if it has come back.
     fn land(&mut self) -> Option<Result<Vec<u8>, MediumError>> {
         if matches!(self.flights.front(), Some((_, Flight::Waiting))) {
@@ -161,7 +165,9 @@ impl HardDisk {
             let Work::Read(reads) = &mut work else {
                 return Next::End(Err(Fault::aborted()));
             };
-            while let Some((first, count)) = reads.ask() {
+            while self.reads_under_way < MAX_READS_UNDER_WAY
+                && let Some((first, count)) = reads.ask()
+            {
                 let buffer = self.buffer(count as usize * SECTOR);
                 self.submit(Operation::Read, first * SECTOR as u64, buffer);
             }
@@ -180,7 +186,7 @@ impl HardDisk {
                     self.show_end(registers, reads.addressing, reads.oldest, left);
                     return Next::End(Err(fault(error, Operation::Read)));
                 }
-                None if reads.flights.is_empty() => {
+                None if reads.is_done() => {
                     self.show_end(registers, reads.addressing, reads.end.saturating_sub(1), 0);
                     return match reads.end_with {
                         ReadEnd::Silent => Next::EndOfData,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Registers, selection, interrupts and resets.
 use super::*;
+use crate::block::MediumError;
 
 /// What a driver reads of the task file: error, count, low, mid, high, device.
 fn task_file(host: &mut Host) -> [u8; 6] {
@@ -283,4 +284,65 @@ fn a_wide_access_beside_the_data_register_is_so_many_bytes() {
     let mut data = [0; 2];
     host.channel.read(COUNT, &mut data);
     assert_eq!(data, [0x12, 0x34]);
+}
+
+#[test]
+fn resets_over_a_slow_medium_pile_nothing_up() {
+    let (mut host, medium) = Host::with_disk();
+    medium.hold();
+    for _ in 0..1000 {
+        host.lba48(0x24, 0, 2048);
+        host.outb(CONTROL_BLOCK, 0x04);
+        host.outb(CONTROL_BLOCK, 0x00);
+    }
+    // A flush does not come twice while the first is under way.
+    for _ in 0..1000 {
+        host.outb(COMMAND, 0xe7);
+        host.outb(CONTROL_BLOCK, 0x04);
+        host.outb(CONTROL_BLOCK, 0x00);
+    }
+    medium.release();
+    let operations = medium.take_operations();
+    assert_eq!(operations.len(), 9, "{operations:?}");
+    host.channel.service();
+    host.lba48(0x24, 3, 2);
+    assert_eq!(host.insw(2 * SECTOR), patterns(3..5));
+}
+
+#[test]
+fn a_read_waits_for_reads_that_nobody_wants_any_more() {
+    let (mut host, medium) = Host::with_disk();
+    medium.hold();
+    for _ in 0..8 {
+        host.lba28(0x20, 0, 1);
+        host.outb(CONTROL_BLOCK, 0x04);
+        host.outb(CONTROL_BLOCK, 0x00);
+    }
+    host.lba28(0x20, 9, 1);
+    assert_eq!(host.alternate(), READY | BSY);
+    medium.release();
+    medium.take_operations();
+    host.channel.service();
+    assert_eq!(host.interrupted(), DATA);
+    assert_eq!(host.insw(SECTOR), pattern(9));
+}
+
+#[test]
+fn a_completion_from_before_a_reset_is_not_taken_for_a_later_one() {
+    let (mut host, medium) = Host::with_disk();
+    medium.hold();
+    host.lba28(0x20, 5, 1);
+    host.outb(CONTROL_BLOCK, 0x04);
+    host.outb(CONTROL_BLOCK, 0x00);
+    // The old read of the sector fails while the new one is under way.
+    medium.fail(Some(MediumError::Io));
+    medium.release();
+    medium.fail(None);
+    medium.hold();
+    host.lba28(0x20, 5, 1);
+    assert_eq!(host.alternate(), READY | BSY);
+    medium.release();
+    host.channel.service();
+    assert_eq!(host.interrupted(), DATA);
+    assert_eq!(host.insw(SECTOR), pattern(5));
 }
