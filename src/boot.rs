@@ -8,7 +8,7 @@
 //! | 6000h | PVH start information, its list of modules |
 //! | 7000h | Linux's boot parameters, or PVH's memory map |
 //! | 20000h | the command line |
-//! | E0000h | ACPI tables ([`TABLES`]) |
+//! | E0000h | ACPI, multiprocessor and SMBIOS tables ([`crate::firmware::direct`]) |
 //! | 100000h | the kernel, where its image says |
 //! | top of RAM below 3 GiB | the initial RAM disk |
 
@@ -28,8 +28,6 @@ const MODULES: u64 = 0x6100;
 const BOOT_PARAMS: u64 = 0x7000;
 const MEMORY_MAP: u64 = 0x7000;
 const COMMAND_LINE: u64 = 0x2_0000;
-/// Where ACPI tables go on a machine without firmware.
-pub const TABLES: u64 = 0xe_0000;
 /// End of conventional memory: the last KiB belongs to the extended BIOS data area, as ever.
 const CONVENTIONAL_END: u64 = 0x9_fc00;
 const KERNEL: u64 = MIB;
@@ -371,7 +369,7 @@ mod tests {
             initrd: Some(initrd.path().to_owned()),
             command_line: "console=ttyS0".into(),
         };
-        let entry = load(&ram, layout, &direct, Some(TABLES)).unwrap();
+        let entry = load(&ram, layout, &direct, Some(0xe_0000)).unwrap();
         assert_eq!(
             entry,
             FlatEntry {
@@ -389,7 +387,7 @@ mod tests {
         );
         assert_eq!(
             (initrd_at, line_at, map, rsdp),
-            (15 << 20 | 0xf_f000, 0x2_0000, 4, TABLES)
+            (15 << 20 | 0xf_f000, 0x2_0000, 4, 0xe_0000)
         );
         let mut text = [0; 14];
         ram.read_slice(&mut text, GuestAddress(0x2_0000)).unwrap();

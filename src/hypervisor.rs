@@ -162,6 +162,9 @@ pub trait Vm: Send + Sync {
     fn create_vcpu(&self, index: u8, cpuid: &CpuidProfile) -> Result<Box<dyn Vcpu>>;
     /// Sets an input of the hypervisor's interrupt controllers ([`Irqchip::Kernel`]).
     fn set_irq_line(&self, input: u32, high: bool) -> Result<()>;
+    /// Sets which inputs of the hypervisor's PIC are level-triggered, a bit each ([`Irqchip::Kernel`]): what firmware leaves in the
+    /// edge/level control registers.
+    fn set_level_triggered(&self, inputs: u16) -> Result<()>;
     /// Delivers a message to the local APICs.
     fn deliver(&self, message: Message) -> Result<()>;
     /// Tells the hypervisor which level-triggered messages the machine's I/O APIC may send, so that it reports the ends of those

@@ -11,6 +11,7 @@ mod media;
 pub mod timers;
 
 use crate::boot::{self, DirectKernel};
+use crate::firmware::{self, FirmwareSpec, IdePosition, PciInterrupts, Ram, direct};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
 use board::{Board, Parts};
@@ -19,12 +20,12 @@ use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, 
 use cpu::{Gate, Order, Processors, Stopped, Surroundings};
 use devices::bus::lock;
 use devices::clock::{Clock, SECOND};
-use devices::fw_cfg::{FwCfgBuilder, key};
 use devices::power::{PowerControl, PowerRequest};
-use devices::rtc::CmosSetup;
+use devices::rtc::{self, CmosSetup};
 use devices::vga::TextScreen;
 use media::DvdBay;
 use std::sync::{Arc, mpsc};
+use vm_memory::{Bytes, GuestAddress};
 
 /// How a machine starts.
 #[derive(Debug, Clone)]
@@ -52,6 +53,8 @@ pub struct Spec {
     pub irqchip: Irqchip,
     /// How it starts.
     pub boot: Boot,
+    /// What firmware boots from, in this order.
+    pub boot_order: Vec<BootLetter>,
     /// The date at power-on, in seconds since 1970 of whatever zone the guest keeps its clock in.
     pub date: i64,
     /// A reset restarts the machine; otherwise it ends it.
@@ -60,6 +63,17 @@ pub struct Spec {
     pub debug_console: Sink,
     /// Primary master and slave, secondary master and slave.
     pub ide: [Option<IdeDrive>; 4],
+}
+
+/// A place to boot from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootLetter {
+    /// The first floppy drive.
+    Floppy,
+    /// The first hard disk.
+    HardDisk,
+    /// The first DVD drive.
+    Dvd,
 }
 
 /// The most processors a machine has.
@@ -80,6 +94,9 @@ pub enum Error {
     /// The kernel to start.
     #[error(transparent)]
     Boot(#[from] boot::Error),
+    /// What firmware is told.
+    #[error(transparent)]
+    Firmware(#[from] firmware::Error),
     /// The board.
     #[error(transparent)]
     Board(#[from] board::Error),
@@ -98,7 +115,7 @@ pub struct Machine {
     vm: Arc<dyn Vm>,
     notices: mpsc::Receiver<Notice>,
     remote: Remote,
-    kernel: Option<DirectKernel>,
+    kernel: Option<(DirectKernel, direct::Layout)>,
     reboot: bool,
     cpus: u8,
     state: RunState,
@@ -118,6 +135,11 @@ impl Machine {
             Boot::Kernel(_) => None,
         };
         let memory = Arc::new(Memory::new(vm.clone(), layout, firmware)?);
+        let vga_bios = match &mut spec.boot {
+            Boot::Firmware { vga_bios, .. } => vga_bios.take().map(Arc::from),
+            Boot::Kernel(_) => None,
+        };
+        let firmware_spec = firmware_spec(&spec, layout);
         let gate = Gate::new();
         let (sender, notices) = mpsc::channel();
         let power = power_control(&gate, &sender);
@@ -129,18 +151,17 @@ impl Machine {
             power,
             cmos: cmos(&spec, layout),
             date: spec.date,
-            firmware_files: firmware_files(&spec, layout),
+            firmware_files: firmware::configuration(&firmware_spec, vga_bios)?,
             ide: std::mem::take(&mut spec.ide),
             debug_console: std::mem::replace(&mut spec.debug_console, Box::new(|_| {})),
         })?;
         let kernel = match spec.boot {
-            Boot::Kernel(kernel) => Some(kernel),
+            Boot::Kernel(kernel) => Some((kernel, direct::tables(&firmware_spec)?)),
             Boot::Firmware { .. } => None,
         };
-        let entry = kernel
-            .as_ref()
-            .map(|kernel| place_kernel(&board, &memory, kernel))
-            .transpose()?;
+        let place =
+            |(kernel, tables): &(DirectKernel, direct::Layout)| place_kernel(&board, &memory, kernel, tables);
+        let entry = kernel.as_ref().map(place).transpose()?;
         let profile = CpuidProfile {
             cpus: spec.cpus,
             without: spec.without,
@@ -299,8 +320,8 @@ impl Machine {
         self.gate.order(Order::Park);
         self.board.reset();
         self.vm.reset()?;
-        if let Some(kernel) = &self.kernel {
-            place_kernel(&self.board, &self.memory, kernel)?;
+        if let Some((kernel, tables)) = &self.kernel {
+            place_kernel(&self.board, &self.memory, kernel, tables)?;
         }
         self.gate.order(Order::Reset);
         self.forget_stale_notices();
@@ -341,26 +362,75 @@ fn power_control(gate: &Arc<Gate>, sender: &mpsc::Sender<Notice>) -> Arc<dyn Pow
     })
 }
 
-/// Lays the kernel into memory, with the segments below 1 MiB turned to RAM as firmware would leave them.
-fn place_kernel(board: &Board, memory: &Arc<Memory>, kernel: &DirectKernel) -> Result<FlatEntry, Error> {
-    board.set_up_without_firmware();
-    Ok(boot::load(memory.ram(), memory.layout(), kernel, None)?)
+/// Lays the kernel and the tables that firmware would make into memory, on chips as firmware would leave them.
+fn place_kernel(
+    board: &Board,
+    memory: &Arc<Memory>,
+    kernel: &DirectKernel,
+    tables: &direct::Layout,
+) -> Result<FlatEntry, Error> {
+    board.set_up_without_firmware()?;
+    for piece in &tables.pieces {
+        memory
+            .ram()
+            .write_slice(&piece.bytes, GuestAddress(piece.address))
+            .map_err(boot::Error::from)?;
+    }
+    Ok(boot::load(
+        memory.ram(),
+        memory.layout(),
+        kernel,
+        Some(tables.rsdp),
+    )?)
 }
 
 fn cmos(spec: &Spec, layout: Layout) -> CmosSetup {
+    let boot = |n: usize| {
+        spec.boot_order.get(n).map(|letter| match letter {
+            BootLetter::Floppy => rtc::BootDevice::Floppy,
+            BootLetter::HardDisk => rtc::BootDevice::HardDisk,
+            BootLetter::Dvd => rtc::BootDevice::Optical,
+        })
+    };
     CmosSetup {
         ram_below_4g: layout.below_4g,
         ram_above_4g: layout.above_4g,
         mouse: true,
+        boot_order: std::array::from_fn(boot),
+        skip_floppy_signature: true,
         processors: spec.cpus,
         ..CmosSetup::default()
     }
 }
 
-fn firmware_files(spec: &Spec, layout: Layout) -> FwCfgBuilder {
-    let mut files = FwCfgBuilder::new();
-    files.add_item(key::RAM_SIZE, layout.size().to_le_bytes());
-    files.add_item(key::CPUS, u16::from(spec.cpus).to_le_bytes());
-    files.add_item(key::MAX_CPUS, u16::from(spec.cpus).to_le_bytes());
-    files
+fn firmware_spec(spec: &Spec, layout: Layout) -> FirmwareSpec {
+    let mut firmware = FirmwareSpec::new(
+        Ram {
+            below_4g: layout.below_4g,
+            above_4g: layout.above_4g,
+        },
+        spec.cpus,
+    );
+    firmware.pci_interrupts = PciInterrupts::Pins(board::PIRQ_PIN);
+    firmware.mouse = true;
+    firmware.boot_order = spec
+        .boot_order
+        .iter()
+        .filter_map(|letter| match letter {
+            BootLetter::Floppy => Some(firmware::BootDevice::Floppy(0)),
+            BootLetter::HardDisk => position(&spec.ide, |drive| matches!(drive, IdeDrive::Disk(_))),
+            BootLetter::Dvd => position(&spec.ide, |drive| matches!(drive, IdeDrive::Dvd(_))),
+        })
+        .collect();
+    firmware.boot_nothing_else = true;
+    firmware
+}
+
+/// The first drive of a kind.
+fn position(ide: &[Option<IdeDrive>; 4], kind: impl Fn(&IdeDrive) -> bool) -> Option<firmware::BootDevice> {
+    let n = ide.iter().position(|drive| drive.as_ref().is_some_and(&kind))? as u8;
+    Some(firmware::BootDevice::Ide(IdePosition {
+        channel: n / 2,
+        unit: n % 2,
+    }))
 }

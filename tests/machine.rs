@@ -27,8 +27,9 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         irqchip,
         boot: Boot::Firmware {
             image,
-            vga_bios: None,
+            vga_bios: std::fs::read("/usr/share/seabios/vgabios-isavga.bin").ok(),
         },
+        boot_order: vec![],
         date: 0,
         reboot: false,
         ide: [None, None, None, None],

@@ -9,7 +9,8 @@ mod interrupts;
 use super::cpu::Gate;
 use super::media::DvdBay;
 use super::timers::{MachineClock, Timers};
-use crate::hypervisor::{Irqchip, Vm};
+use crate::firmware::direct;
+use crate::hypervisor::{self, Irqchip, Vm};
 use crate::memory::{Memory, SHADOW_RANGE};
 use crate::storage;
 pub use buses::Buses;
@@ -33,6 +34,7 @@ use devices::rtc::{CmosSetup, Rtc};
 use devices::system_control::{FastControl, ResetControl, SpeakerPort};
 use devices::vga::{self, Vga};
 pub use ide::IdeDrive;
+pub use interrupts::PIRQ_PIN;
 use std::sync::{Arc, Mutex};
 
 /// ISA interrupts.
@@ -53,8 +55,8 @@ mod slot {
     pub const POWER: (u8, u8) = (1, 3);
 }
 
-/// Where firmware puts the power management registers.
-const PM_BASE: u32 = 0x600;
+/// Where firmware puts the bus master registers of the IDE function.
+const IDE_BUS_MASTER: u32 = 0xc000;
 
 /// What the board is made from.
 pub struct Parts {
@@ -92,6 +94,7 @@ pub enum Error {
 
 /// All chips of a machine, and its buses.
 pub struct Board {
+    vm: Arc<dyn Vm>,
     pub buses: Arc<Buses>,
     pub clock: Arc<MachineClock>,
     pub vga: Shared<Vga>,
@@ -138,7 +141,11 @@ impl Board {
         let guest_clock: Arc<dyn Clock> = clock.clone();
         let ram: Arc<dyn GuestRam> = memory.clone();
         let timers = Timers::new(clock.clone())?;
-        let (isa, controllers) = interrupts::wire(&vm, irqchip, &gate);
+        let interrupts::Wires {
+            isa,
+            pirq,
+            controllers,
+        } = interrupts::wire(&vm, irqchip, &gate);
         let line = |irq: usize| -> IrqLine { isa.get(irq).map_or_else(IrqLine::detached, Wire::driver) };
         let mut ports = BusBuilder::new();
         let mut memory_bus = BusBuilder::new();
@@ -222,7 +229,7 @@ impl Board {
         let ide = shared(PiixIde::new(ide_channels.clone()));
 
         let host_bridge = shared(HostBridge::new(memory.clone()));
-        let isa_bridge = shared(IsaBridge::new(&isa));
+        let isa_bridge = shared(IsaBridge::with_apic(&isa, &pirq));
         let (timer, socket) = timers.create();
         let power_management = shared(PowerManagement::new(guest_clock, timer, line(irq::SCI), power));
         socket.connect(&power_management);
@@ -246,6 +253,7 @@ impl Board {
             controllers,
         });
         Ok(Self {
+            vm,
             buses,
             clock,
             vga,
@@ -295,24 +303,32 @@ impl Board {
     }
 
     /// Leaves the chips as firmware would, for machines that start a kernel without it.
-    pub fn set_up_without_firmware(&self) {
-        let write = |(device, function): (u8, u8), offset, data: &[u8]| {
-            self.pci.config_write(device, function, offset, data);
-        };
+    pub fn set_up_without_firmware(&self) -> hypervisor::Result<()> {
         const READ_AND_WRITE: u8 = 0x33;
-        write(slot::HOST_BRIDGE, PAM0, &[READ_AND_WRITE; 7]);
-        const PIRQ_ROUTES: usize = 0x60;
-        write(slot::ISA_BRIDGE, PIRQ_ROUTES, &[10, 10, 11, 11]);
-        // PCI's interrupts are level-triggered.
-        self.buses.ports.write(0x4d1, &[1 << (10 - 8) | 1 << (11 - 8)]);
-        const CHANNELS_ENABLED: [u8; 4] = [0x00, 0x80, 0x00, 0x80];
-        write(slot::IDE, 0x40, &CHANNELS_ENABLED);
-        write(slot::IDE, 0x20, &0xc000_u32.to_le_bytes());
-        let command = config::command::IO | config::command::BUS_MASTER;
-        write(slot::IDE, config::reg::COMMAND, &command.to_le_bytes());
-        write(slot::POWER, 0x40, &PM_BASE.to_le_bytes());
-        write(slot::POWER, 0x80, &[1]);
+        let (device, function) = slot::HOST_BRIDGE;
+        self.pci
+            .config_write(device, function, PAM0, &[READ_AND_WRITE; 7]);
+        let (device, function) = slot::IDE;
+        self.pci.config_write(
+            device,
+            function,
+            config::reg::BAR0 + 4 * 4,
+            &IDE_BUS_MASTER.to_le_bytes(),
+        );
+        for write in direct::PIIX4_SETUP {
+            self.pci
+                .config_write(write.device, write.function, write.offset, write.bytes);
+        }
+        let [(low_port, low), (high_port, high)] = direct::TRIGGERS;
+        match &self.buses.controllers {
+            Some(_) => {
+                self.buses.ports.write(u64::from(low_port), &[low]);
+                self.buses.ports.write(u64::from(high_port), &[high]);
+            }
+            None => self.vm.set_level_triggered(u16::from_le_bytes([low, high]))?,
+        }
         lock(&self.dma).cascade_as_firmware_does();
+        Ok(())
     }
 
     /// The last code that was shown on port 80h.

@@ -114,6 +114,22 @@ impl Vm for KvmVm {
         call("KVM_IRQ_LINE", self.fd.set_irq_line(input, high))
     }
 
+    fn set_level_triggered(&self, inputs: u16) -> Result<()> {
+        for (chip_id, elcr) in [kb::KVM_IRQCHIP_PIC_MASTER, kb::KVM_IRQCHIP_PIC_SLAVE]
+            .into_iter()
+            .zip(inputs.to_le_bytes())
+        {
+            let mut chip = kb::kvm_irqchip {
+                chip_id,
+                ..Default::default()
+            };
+            call("KVM_GET_IRQCHIP", self.fd.get_irqchip(&mut chip))?;
+            chip.chip.pic.elcr = elcr;
+            call("KVM_SET_IRQCHIP", self.fd.set_irqchip(&chip))?;
+        }
+        Ok(())
+    }
+
     fn deliver(&self, message: Message) -> Result<()> {
         let [address_lo, address_hi] = split(message.address);
         let msi = kb::kvm_msi {

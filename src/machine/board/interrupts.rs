@@ -89,32 +89,62 @@ impl InterruptSink for Messages {
     }
 }
 
-/// The sixteen ISA interrupt wires, and our own controllers if the machine has them.
-pub fn wire(vm: &Arc<dyn Vm>, irqchip: Irqchip, gate: &Arc<Gate>) -> ([Wire; 16], Option<Controllers>) {
+/// All interrupt wires of a board.
+pub struct Wires {
+    /// The ISA interrupts.
+    pub isa: [Wire; 16],
+    /// PIRQA# to PIRQD# at the I/O APIC.
+    pub pirq: [Wire; 4],
+    /// Our own controllers, if the machine has them.
+    pub controllers: Option<Controllers>,
+}
+
+/// The I/O APIC's input for PIRQA#; the other three follow.
+pub const PIRQ_PIN: u8 = 16;
+
+/// Makes all wires.
+pub fn wire(vm: &Arc<dyn Vm>, irqchip: Irqchip, gate: &Arc<Gate>) -> Wires {
     match irqchip {
         Irqchip::Kernel => {
-            let wires = std::array::from_fn(|irq| {
+            let input = |number: usize| {
                 let vm = vm.clone();
                 Wire::new(move |high| {
-                    if let Err(error) = vm.set_irq_line(irq as u32, high) {
-                        log::error!("interrupt {irq} cannot be set: {error}");
+                    if let Err(error) = vm.set_irq_line(number as u32, high) {
+                        log::error!("interrupt {number} cannot be set: {error}");
                     }
                 })
-            });
-            (wires, None)
+            };
+            let pirq = std::array::from_fn(|n| input(usize::from(PIRQ_PIN) + n));
+            Wires {
+                isa: std::array::from_fn(input),
+                pirq,
+                controllers: None,
+            }
         }
         Irqchip::Split => {
             let controllers = Controllers::new(vm, gate);
-            let wires = std::array::from_fn(|irq| {
+            let isa = |irq: usize| {
                 let (pic, ioapic) = (controllers.pic.clone(), controllers.ioapic.clone());
                 let irq = irq as u8;
                 let pin = if irq == 0 { TIMER_PIN } else { irq };
                 Wire::new(move |high| {
-                    lock(&pic).set_irq(irq, high);
-                    lock(&ioapic).set_irq(pin, high);
+                    // The cascade input of the PIC and the timer's pin are nobody else's.
+                    if irq != TIMER_PIN {
+                        lock(&pic).set_irq(irq, high);
+                        lock(&ioapic).set_irq(pin, high);
+                    }
                 })
-            });
-            (wires, Some(controllers))
+            };
+            let pirq = |n: usize| {
+                let ioapic = controllers.ioapic.clone();
+                let pin = PIRQ_PIN + n as u8;
+                Wire::new(move |high| lock(&ioapic).set_irq(pin, high))
+            };
+            Wires {
+                isa: std::array::from_fn(isa),
+                pirq: std::array::from_fn(pirq),
+                controllers: Some(controllers),
+            }
         }
     }
 }

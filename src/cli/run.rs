@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `vpc run`: a machine from the command line, until it ends.
+
+use super::{Error, exit, size};
+use crate::boot::DirectKernel;
+use crate::console::{self, Backend};
+use crate::control_socket::ControlSocket;
+use crate::firmware::image::{self, Kind};
+use crate::hypervisor::{self, CpuFeature, Irqchip};
+use crate::machine::control::{Command, End, Remote};
+use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Spec};
+use crate::memory::MIB;
+use crate::storage::{Image, Purpose};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// Runs a machine until it ends.
+///
+/// Exit codes: 0 the guest switched off or the machine was told to quit; 2 wrong use or a file that cannot be used; 3 the host failed;
+/// 10 to 15 hardware virtualization is not available (see `vpc host`); 20 the guest reset the machine and 21 it triple-faulted (both
+/// only with --no-reboot); 22 the hypervisor could not go on; 128 + N ended by signal N.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// RAM, in whole MiB
+    #[arg(short, long, value_name = "SIZE", default_value = "256M", value_parser = size::parse)]
+    memory: u64,
+    /// Processors, 1 to 8
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    cpus: u8,
+    /// Hide features of the host's processor: names as in /proc/cpuinfo, or LEAF[.SUBLEAF]:REGISTER:BIT
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    cpu_without: Vec<CpuFeature>,
+    /// Who plays PIC, I/O APIC and PIT
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = IrqchipArg::Kernel)]
+    irqchip: IrqchipArg,
+
+    /// Hard disk: primary master (raw or VHD image)
+    #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
+    hda: Option<PathBuf>,
+    /// Hard disk: primary slave
+    #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
+    hdb: Option<PathBuf>,
+    /// Hard disk: secondary master
+    #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
+    hdc: Option<PathBuf>,
+    /// Hard disk: secondary slave
+    #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
+    hdd: Option<PathBuf>,
+    /// DVD drive with an ISO image, or `empty`; takes the first free place from the secondary master on. Without it there is one
+    /// empty drive, if there is a place; `none`: no DVD drive
+    #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
+    dvd: Vec<Media>,
+    /// Floppy drive A with an image, `empty` or `none`
+    #[arg(long, value_name = "IMAGE", default_value = "empty", help_heading = "Drives")]
+    fda: Media,
+    /// Floppy drive B with an image, `empty` or `none`
+    #[arg(long, value_name = "IMAGE", default_value = "none", help_heading = "Drives")]
+    fdb: Media,
+
+    /// What to boot from, in this order: a (floppy), c (first hard disk), d (first DVD)
+    #[arg(short, long, value_name = "LETTERS", default_value = "acd", help_heading = "Booting")]
+    boot: BootOrder,
+    /// System BIOS, in place of the installed SeaBIOS
+    #[arg(long, value_name = "FILE", help_heading = "Booting")]
+    firmware: Option<PathBuf>,
+    /// VGA BIOS, in place of the installed one
+    #[arg(long, value_name = "FILE", help_heading = "Booting")]
+    vga_bios: Option<PathBuf>,
+    /// Start this kernel (bzImage, or ELF with a PVH entry) without a BIOS
+    #[arg(long, value_name = "FILE", help_heading = "Booting")]
+    kernel: Option<PathBuf>,
+    /// The kernel's initial RAM disk
+    #[arg(long, value_name = "FILE", requires = "kernel", help_heading = "Booting")]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line
+    #[arg(long, value_name = "TEXT", requires = "kernel", default_value = "", hide_default_value = true, help_heading = "Booting")]
+    cmdline: String,
+    /// The clock at power-on: `utc`, `local`, or a date such as 1999-12-31T23:59:00
+    #[arg(long, value_name = "DATE", default_value = "utc", help_heading = "Booting")]
+    rtc: RtcStart,
+    /// End when the guest resets the machine or triple-faults, instead of starting anew
+    #[arg(long, help_heading = "Booting")]
+    no_reboot: bool,
+
+    /// Serial port: `stdio`, `null`, `file:PATH`, `pty` or `unix:PATH`; once each for COM1 to COM4
+    #[arg(long, value_name = "WHERE", help_heading = "Ports")]
+    serial: Vec<console::Spec>,
+    /// Printer port LPT1: as --serial, usually `file:PATH`
+    #[arg(long, value_name = "WHERE", help_heading = "Ports")]
+    parallel: Option<console::Spec>,
+    /// The firmware's debug messages (port 402h): as --serial
+    #[arg(long, value_name = "WHERE", help_heading = "Ports")]
+    debug_console: Option<console::Spec>,
+    /// Write the text screen here when the machine ends
+    #[arg(long, value_name = "FILE", help_heading = "Ports")]
+    text_dump: Option<PathBuf>,
+    /// Listen on this Unix socket for `vpc ctl`
+    #[arg(long, value_name = "PATH", help_heading = "Ports")]
+    control: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum IrqchipArg {
+    /// The hypervisor: fastest
+    Kernel,
+    /// This program; the hypervisor keeps the local APICs
+    Split,
+}
+
+/// What is in a drive, or that there is none.
+#[derive(Debug, Clone)]
+enum Media {
+    None,
+    Empty,
+    Image(PathBuf),
+}
+
+impl FromStr for Media {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("an image, `empty` or `none` is wanted".into()),
+            "none" => Ok(Self::None),
+            "empty" => Ok(Self::Empty),
+            path => Ok(Self::Image(path.into())),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct BootOrder(Vec<BootLetter>);
+
+impl FromStr for BootOrder {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut letters = Vec::new();
+        for c in text.chars() {
+            let letter = match c {
+                'a' => BootLetter::Floppy,
+                'c' => BootLetter::HardDisk,
+                'd' => BootLetter::Dvd,
+                _ => return Err(format!("`{c}` is no place to boot from: use a (floppy), c (hard disk), d (DVD)")),
+            };
+            if letters.contains(&letter) {
+                return Err(format!("`{c}` is named twice"));
+            }
+            letters.push(letter);
+        }
+        if letters.is_empty() { Err("name at least one of a, c, d".into()) } else { Ok(Self(letters)) }
+    }
+}
+
+/// Seconds since 1970 in the guest's zone.
+#[derive(Debug, Clone, Copy)]
+enum RtcStart {
+    Utc,
+    Local,
+    Date(i64),
+}
+
+impl FromStr for RtcStart {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "utc" => Ok(Self::Utc),
+            "local" => Ok(Self::Local),
+            date => {
+                let date: jiff::civil::DateTime =
+                    date.parse().map_err(|_| format!("`{date}` is no date: use utc, local or YYYY-MM-DDTHH:MM:SS"))?;
+                let date = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|e| e.to_string())?;
+                Ok(Self::Date(date.timestamp().as_second()))
+            }
+        }
+    }
+}
+
+impl RtcStart {
+    fn seconds(self) -> i64 {
+        let now = jiff::Zoned::now();
+        match self {
+            Self::Utc => now.timestamp().as_second(),
+            Self::Local => now.timestamp().as_second() + i64::from(now.offset().seconds()),
+            Self::Date(date) => date,
+        }
+    }
+}
+
+impl Args {
+    /// Runs the machine.
+    pub fn run(self) -> Result<u8, Error> {
+        self.check()?;
+        // Without a hypervisor nothing else matters, and nothing is touched.
+        let hypervisor = hypervisor::open().map_err(Error::Unavailable)?;
+        let signals = Signals::catch()?;
+        let (spec, mut text_dump) = self.spec()?;
+        let mut machine = Machine::new(spec, &*hypervisor).map_err(|e| error_of(&e))?;
+        let _control = match &self.control {
+            Some(path) => Some(
+                ControlSocket::listen(path, machine.remote())
+                    .map_err(|e| Error::Use(format!("{}: cannot listen for control: {e}", path.display())))?,
+            ),
+            None => None,
+        };
+        signals.end_with(machine.remote());
+        let end = machine.run();
+        if let Some(path) = text_dump.take() {
+            dump_text(&machine, &path)?;
+        }
+        // Flushes disks and consoles, and gives the terminal back, before anything is said.
+        drop(machine);
+        let end = end.map_err(|e| error_of(&e))?;
+        tell(&end);
+        Ok(signals.exit_code().unwrap_or_else(|| exit::end(&end)))
+    }
+
+    /// Mixes of options that cannot be meant.
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |text: String| Err(Error::Use(text));
+        if self.kernel.is_some() && (self.firmware.is_some() || self.vga_bios.is_some()) {
+            return wrong("--kernel starts without a BIOS: leave out --firmware and --vga-bios".into());
+        }
+        if self.serial.len() > 4 {
+            return wrong(format!("{} serial ports: a machine has four", self.serial.len()));
+        }
+        if !self.memory.is_multiple_of(MIB) {
+            return wrong(format!("--memory {}: whole MiB are wanted", self.memory));
+        }
+        if let Some(path) = &self.text_dump
+            && (path.is_dir() || path.parent().is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()))
+        {
+            return wrong(format!("{}: the text screen cannot be written there", path.display()));
+        }
+        Ok(())
+    }
+
+    fn spec(&self) -> Result<(Spec, Option<PathBuf>), Error> {
+        let boot = match &self.kernel {
+            Some(kernel) => Boot::Kernel(DirectKernel {
+                kernel: kernel.clone(),
+                initrd: self.initrd.clone(),
+                command_line: self.cmdline.clone(),
+            }),
+            None => Boot::Firmware {
+                image: image::load(Kind::System, self.firmware.as_deref()).map_err(|e| Error::wrong(&e))?.bytes,
+                vga_bios: Some(image::load(Kind::Vga, self.vga_bios.as_deref()).map_err(|e| Error::wrong(&e))?.bytes),
+            },
+        };
+        let open = |path: &Path, purpose| Image::open(path, purpose).map_err(|e| Error::wrong(&e));
+        let mut ide: [Option<IdeDrive>; 4] = [None, None, None, None];
+        for (place, path) in ide.iter_mut().zip([&self.hda, &self.hdb, &self.hdc, &self.hdd]) {
+            *place = path.as_ref().map(|path| open(path, Purpose::HardDisk).map(IdeDrive::Disk)).transpose()?;
+        }
+        self.place_dvds(&mut ide, open)?;
+        let floppy = |media: &Media| {
+            Ok::<_, Error>(match media {
+                Media::None => None,
+                Media::Empty => Some(FloppyDrive { image: None }),
+                Media::Image(path) => Some(FloppyDrive { image: Some(open(path, Purpose::Floppy)?) }),
+            })
+        };
+        let console = |spec: &console::Spec| {
+            let backend = Backend::open(spec).map_err(|e| Error::wrong(&e))?;
+            if let Some(terminal) = &backend.terminal {
+                eprintln!("vpc: {spec} is {}", terminal.display());
+            }
+            Ok::<_, Error>(backend)
+        };
+        let mut serial: [Option<Backend>; 4] = [None, None, None, None];
+        let floppies = [floppy(&self.fda)?, floppy(&self.fdb)?];
+        for (port, spec) in serial.iter_mut().zip(&self.serial) {
+            *port = Some(console(spec)?);
+        }
+        let spec = Spec {
+            memory: self.memory,
+            cpus: self.cpus,
+            without: self.cpu_without.clone(),
+            irqchip: match self.irqchip {
+                IrqchipArg::Kernel => Irqchip::Kernel,
+                IrqchipArg::Split => Irqchip::Split,
+            },
+            boot,
+            boot_order: self.boot.0.clone(),
+            date: self.rtc.seconds(),
+            reboot: !self.no_reboot,
+            ide,
+            floppies,
+            serial,
+            parallel: self.parallel.as_ref().map(console).transpose()?,
+            debug_console: self.debug_console.as_ref().map(console).transpose()?,
+        };
+        Ok((spec, self.text_dump.clone()))
+    }
+
+    fn place_dvds(
+        &self,
+        ide: &mut [Option<IdeDrive>; 4],
+        open: impl Fn(&Path, Purpose) -> Result<Image, Error>,
+    ) -> Result<(), Error> {
+        /// The secondary channel first: a DVD next to a disk slows it down.
+        const PLACES: [usize; 4] = [2, 3, 1, 0];
+        let by_default = [Media::Empty];
+        let wanted = if self.dvd.is_empty() { &by_default[..] } else { &self.dvd };
+        for media in wanted {
+            let image = match media {
+                Media::None => continue,
+                Media::Empty => None,
+                Media::Image(path) => Some(open(path, Purpose::Dvd)?),
+            };
+            match PLACES.into_iter().find(|place| ide[*place].is_none()) {
+                Some(place) => ide[place] = Some(IdeDrive::Dvd(image)),
+                None if self.dvd.is_empty() => {}
+                None => return Err(Error::Use("there is no place for a DVD drive: four IDE drives are the most".into())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of the command line's errors a machine's error is.
+fn error_of(error: &machine::Error) -> Error {
+    match error {
+        machine::Error::Hypervisor(hypervisor::Error::Unavailable(cause)) => Error::Unavailable(cause.clone()),
+        machine::Error::Hypervisor(_) | machine::Error::Thread(_) => Error::host(error),
+        _ => Error::wrong(error),
+    }
+}
+
+fn tell(end: &End) {
+    match end {
+        End::PoweredOff | End::Quit => {}
+        End::Reset => eprintln!("vpc: the guest reset the machine"),
+        End::TripleFault(fault) | End::Fault(fault) => eprintln!("vpc: the machine stopped\n{fault}"),
+        End::Host(error) => eprintln!("vpc: the machine stopped: {}", crate::storage::chain(error)),
+    }
+}
+
+fn dump_text(machine: &Machine, path: &Path) -> Result<(), Error> {
+    let text = match machine.text_screen() {
+        Some(screen) => screen.to_string(),
+        None => "(the screen is in a graphics mode)\n".to_owned(),
+    };
+    std::fs::write(path, text).map_err(|e| Error::Host(format!("{}: cannot be written: {e}", path.display())))
+}
+
+/// SIGINT, SIGTERM and SIGHUP: the machine ends cleanly.
+struct Signals {
+    seen: Arc<AtomicI32>,
+    remote: Arc<OnceLock<Remote>>,
+}
+
+impl Signals {
+    /// From now on signals are noted, and passed to a machine once there is one.
+    fn catch() -> Result<Self, Error> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::host(&e))?;
+        let this = Self { seen: Arc::default(), remote: Arc::default() };
+        let (seen, remote) = (this.seen.clone(), this.remote.clone());
+        let serve = move || {
+            for signal in signals.forever() {
+                seen.store(signal, Ordering::Release);
+                if let Some(remote) = remote.get() {
+                    remote.post(Command::Quit);
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(serve).map_err(|e| Error::host(&e))?;
+        Ok(this)
+    }
+
+    /// Signals end this machine, also one that came before it was there.
+    fn end_with(&self, remote: Remote) {
+        let _ = self.remote.set(remote.clone());
+        if self.seen.load(Ordering::Acquire) != 0 {
+            remote.post(Command::Quit);
+        }
+    }
+
+    fn exit_code(&self) -> Option<u8> {
+        let signal = self.seen.load(Ordering::Acquire);
+        u8::try_from(signal).ok().filter(|s| *s > 0).map(|s| 128 + s)
+    }
+}
