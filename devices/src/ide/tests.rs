@@ -4,6 +4,7 @@
 
 mod disk;
 mod dma;
+mod dvd;
 mod hostile;
 mod packet;
 mod pci;
