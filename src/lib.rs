@@ -6,8 +6,11 @@ pub mod boot;
 #[cfg(target_os = "linux")]
 pub mod cli;
 #[cfg(target_os = "linux")]
+pub mod console;
+#[cfg(target_os = "linux")]
 pub mod control_socket;
 pub mod firmware;
+pub mod host;
 pub mod hypervisor;
 #[cfg(target_os = "linux")]
 pub mod machine;

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Linux: waiting for descriptors, pseudo-terminals and terminal modes.
+
+pub mod poll;
+pub mod pty;
+pub mod terminal;
+
+use std::io;
+
+/// The result of a system call that tells failure by −1 and `errno`.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
