@@ -4,6 +4,7 @@
 pub mod ctl;
 pub mod exit;
 pub mod host;
+pub mod run;
 pub mod size;
 
 use crate::hypervisor::Unavailable;
@@ -21,6 +22,7 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Run(Box<run::Args>),
     Ctl(ctl::Args),
     Host(host::Args),
 }
@@ -29,6 +31,7 @@ impl Cli {
     /// Runs the command; gives its exit code.
     pub fn run(self) -> Result<u8, Error> {
         match self.command {
+            Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
             Command::Host(args) => args.run(),
         }

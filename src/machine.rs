@@ -7,10 +7,12 @@
 mod board;
 pub mod control;
 pub mod cpu;
+mod events;
 mod media;
 pub mod timers;
 
 use crate::boot::{self, DirectKernel};
+use crate::console::Backend;
 use crate::firmware::{self, FirmwareSpec, IdePosition, PciInterrupts, Ram, direct};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
@@ -59,6 +61,10 @@ pub struct Spec {
     pub date: i64,
     /// A reset restarts the machine; otherwise it ends it.
     pub reboot: bool,
+    /// COM1 to COM4.
+    pub serial: [Option<Backend>; 4],
+    /// What LPT1 prints.
+    pub parallel: Option<Sink>,
     /// Where the firmware's debug console (port 402h) goes.
     pub debug_console: Sink,
     /// Primary master and slave, secondary master and slave.
@@ -153,6 +159,9 @@ impl Machine {
             date: spec.date,
             firmware_files: firmware::configuration(&firmware_spec, vga_bios)?,
             ide: std::mem::take(&mut spec.ide),
+            serial: std::mem::take(&mut spec.serial),
+            parallel: spec.parallel.take(),
+            remote: Remote(sender.clone()),
             debug_console: std::mem::replace(&mut spec.debug_console, Box::new(|_| {})),
         })?;
         let kernel = match spec.boot {
@@ -413,6 +422,8 @@ fn firmware_spec(spec: &Spec, layout: Layout) -> FirmwareSpec {
     );
     firmware.pci_interrupts = PciInterrupts::Pins(board::PIRQ_PIN);
     firmware.mouse = true;
+    firmware.serial_ports = spec.serial.each_ref().map(Option::is_some);
+    firmware.parallel_port = spec.parallel.is_some();
     firmware.boot_order = spec
         .boot_order
         .iter()

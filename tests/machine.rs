@@ -32,6 +32,8 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         boot_order: vec![],
         date: 0,
         reboot: false,
+        serial: [None, None, None, None],
+        parallel: None,
         ide: [None, None, None, None],
         debug_console: Box::new(move |bytes| log.0.lock().unwrap().extend_from_slice(bytes)),
     }

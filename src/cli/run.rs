@@ -3,18 +3,18 @@
 
 use super::{Error, exit, size};
 use crate::boot::DirectKernel;
-use crate::console::{self, Backend};
+use crate::console::{self, Backend, Drain};
 use crate::control_socket::ControlSocket;
 use crate::firmware::image::{self, Kind};
 use crate::hypervisor::{self, CpuFeature, Irqchip};
 use crate::machine::control::{Command, End, Remote};
-use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Spec};
+use crate::machine::{self, Boot, BootLetter, IdeDrive, Machine, Sink, Spec};
 use crate::memory::MIB;
 use crate::storage::{Image, Purpose};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Runs a machine until it ends.
 ///
@@ -60,7 +60,13 @@ pub struct Args {
     fdb: Media,
 
     /// What to boot from, in this order: a (floppy), c (first hard disk), d (first DVD)
-    #[arg(short, long, value_name = "LETTERS", default_value = "acd", help_heading = "Booting")]
+    #[arg(
+        short,
+        long,
+        value_name = "LETTERS",
+        default_value = "acd",
+        help_heading = "Booting"
+    )]
     boot: BootOrder,
     /// System BIOS, in place of the installed SeaBIOS
     #[arg(long, value_name = "FILE", help_heading = "Booting")]
@@ -75,7 +81,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "kernel", help_heading = "Booting")]
     initrd: Option<PathBuf>,
     /// The kernel's command line
-    #[arg(long, value_name = "TEXT", requires = "kernel", default_value = "", hide_default_value = true, help_heading = "Booting")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "kernel",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Booting"
+    )]
     cmdline: String,
     /// The clock at power-on: `utc`, `local`, or a date such as 1999-12-31T23:59:00
     #[arg(long, value_name = "DATE", default_value = "utc", help_heading = "Booting")]
@@ -141,14 +154,22 @@ impl FromStr for BootOrder {
                 'a' => BootLetter::Floppy,
                 'c' => BootLetter::HardDisk,
                 'd' => BootLetter::Dvd,
-                _ => return Err(format!("`{c}` is no place to boot from: use a (floppy), c (hard disk), d (DVD)")),
+                _ => {
+                    return Err(format!(
+                        "`{c}` is no place to boot from: use a (floppy), c (hard disk), d (DVD)"
+                    ));
+                }
             };
             if letters.contains(&letter) {
                 return Err(format!("`{c}` is named twice"));
             }
             letters.push(letter);
         }
-        if letters.is_empty() { Err("name at least one of a, c, d".into()) } else { Ok(Self(letters)) }
+        if letters.is_empty() {
+            Err("name at least one of a, c, d".into())
+        } else {
+            Ok(Self(letters))
+        }
     }
 }
 
@@ -167,9 +188,12 @@ impl FromStr for RtcStart {
             "utc" => Ok(Self::Utc),
             "local" => Ok(Self::Local),
             date => {
-                let date: jiff::civil::DateTime =
-                    date.parse().map_err(|_| format!("`{date}` is no date: use utc, local or YYYY-MM-DDTHH:MM:SS"))?;
-                let date = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|e| e.to_string())?;
+                let date: jiff::civil::DateTime = date
+                    .parse()
+                    .map_err(|_| format!("`{date}` is no date: use utc, local or YYYY-MM-DDTHH:MM:SS"))?;
+                let date = date
+                    .to_zoned(jiff::tz::TimeZone::UTC)
+                    .map_err(|e| e.to_string())?;
                 Ok(Self::Date(date.timestamp().as_second()))
             }
         }
@@ -194,7 +218,7 @@ impl Args {
         // Without a hypervisor nothing else matters, and nothing is touched.
         let hypervisor = hypervisor::open().map_err(Error::Unavailable)?;
         let signals = Signals::catch()?;
-        let (spec, mut text_dump) = self.spec()?;
+        let (spec, drains) = self.spec()?;
         let mut machine = Machine::new(spec, &*hypervisor).map_err(|e| error_of(&e))?;
         let _control = match &self.control {
             Some(path) => Some(
@@ -203,13 +227,14 @@ impl Args {
             ),
             None => None,
         };
-        signals.end_with(machine.remote());
+        signals.end_with(&machine.remote());
         let end = machine.run();
-        if let Some(path) = text_dump.take() {
-            dump_text(&machine, &path)?;
+        if let Some(path) = &self.text_dump {
+            dump_text(&machine, path)?;
         }
         // Flushes disks and consoles, and gives the terminal back, before anything is said.
         drop(machine);
+        drop(drains);
         let end = end.map_err(|e| error_of(&e))?;
         tell(&end);
         Ok(signals.exit_code().unwrap_or_else(|| exit::end(&end)))
@@ -228,14 +253,21 @@ impl Args {
             return wrong(format!("--memory {}: whole MiB are wanted", self.memory));
         }
         if let Some(path) = &self.text_dump
-            && (path.is_dir() || path.parent().is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()))
+            && (path.is_dir()
+                || path
+                    .parent()
+                    .is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()))
         {
-            return wrong(format!("{}: the text screen cannot be written there", path.display()));
+            return wrong(format!(
+                "{}: the text screen cannot be written there",
+                path.display()
+            ));
         }
         Ok(())
     }
 
-    fn spec(&self) -> Result<(Spec, Option<PathBuf>), Error> {
+    /// The machine, and what flushes its printers when it is dropped.
+    fn spec(&self) -> Result<(Spec, Vec<Drain>), Error> {
         let boot = match &self.kernel {
             Some(kernel) => Boot::Kernel(DirectKernel {
                 kernel: kernel.clone(),
@@ -243,23 +275,25 @@ impl Args {
                 command_line: self.cmdline.clone(),
             }),
             None => Boot::Firmware {
-                image: image::load(Kind::System, self.firmware.as_deref()).map_err(|e| Error::wrong(&e))?.bytes,
-                vga_bios: Some(image::load(Kind::Vga, self.vga_bios.as_deref()).map_err(|e| Error::wrong(&e))?.bytes),
+                image: image::load(Kind::System, self.firmware.as_deref())
+                    .map_err(|e| Error::wrong(&e))?
+                    .bytes,
+                vga_bios: Some(
+                    image::load(Kind::Vga, self.vga_bios.as_deref())
+                        .map_err(|e| Error::wrong(&e))?
+                        .bytes,
+                ),
             },
         };
         let open = |path: &Path, purpose| Image::open(path, purpose).map_err(|e| Error::wrong(&e));
         let mut ide: [Option<IdeDrive>; 4] = [None, None, None, None];
         for (place, path) in ide.iter_mut().zip([&self.hda, &self.hdb, &self.hdc, &self.hdd]) {
-            *place = path.as_ref().map(|path| open(path, Purpose::HardDisk).map(IdeDrive::Disk)).transpose()?;
+            *place = path
+                .as_ref()
+                .map(|path| open(path, Purpose::HardDisk).map(IdeDrive::Disk))
+                .transpose()?;
         }
         self.place_dvds(&mut ide, open)?;
-        let floppy = |media: &Media| {
-            Ok::<_, Error>(match media {
-                Media::None => None,
-                Media::Empty => Some(FloppyDrive { image: None }),
-                Media::Image(path) => Some(FloppyDrive { image: Some(open(path, Purpose::Floppy)?) }),
-            })
-        };
         let console = |spec: &console::Spec| {
             let backend = Backend::open(spec).map_err(|e| Error::wrong(&e))?;
             if let Some(terminal) = &backend.terminal {
@@ -268,10 +302,16 @@ impl Args {
             Ok::<_, Error>(backend)
         };
         let mut serial: [Option<Backend>; 4] = [None, None, None, None];
-        let floppies = [floppy(&self.fda)?, floppy(&self.fdb)?];
         for (port, spec) in serial.iter_mut().zip(&self.serial) {
             *port = Some(console(spec)?);
         }
+        let mut drains = Vec::new();
+        let mut printer = |spec: &console::Spec| {
+            let backend = console(spec)?;
+            drains.extend(backend.drain);
+            let output = backend.output;
+            Ok::<Sink, Error>(Box::new(move |bytes: &[u8]| output.push(bytes)))
+        };
         let spec = Spec {
             memory: self.memory,
             cpus: self.cpus,
@@ -285,12 +325,14 @@ impl Args {
             date: self.rtc.seconds(),
             reboot: !self.no_reboot,
             ide,
-            floppies,
             serial,
-            parallel: self.parallel.as_ref().map(console).transpose()?,
-            debug_console: self.debug_console.as_ref().map(console).transpose()?,
+            parallel: self.parallel.as_ref().map(&mut printer).transpose()?,
+            debug_console: match &self.debug_console {
+                Some(spec) => printer(spec)?,
+                None => Box::new(|_| {}),
+            },
         };
-        Ok((spec, self.text_dump.clone()))
+        Ok((spec, drains))
     }
 
     fn place_dvds(
@@ -301,7 +343,11 @@ impl Args {
         /// The secondary channel first: a DVD next to a disk slows it down.
         const PLACES: [usize; 4] = [2, 3, 1, 0];
         let by_default = [Media::Empty];
-        let wanted = if self.dvd.is_empty() { &by_default[..] } else { &self.dvd };
+        let wanted = if self.dvd.is_empty() {
+            &by_default[..]
+        } else {
+            &self.dvd
+        };
         for media in wanted {
             let image = match media {
                 Media::None => continue,
@@ -311,7 +357,11 @@ impl Args {
             match PLACES.into_iter().find(|place| ide[*place].is_none()) {
                 Some(place) => ide[place] = Some(IdeDrive::Dvd(image)),
                 None if self.dvd.is_empty() => {}
-                None => return Err(Error::Use("there is no place for a DVD drive: four IDE drives are the most".into())),
+                None => {
+                    return Err(Error::Use(
+                        "there is no place for a DVD drive: four IDE drives are the most".into(),
+                    ));
+                }
             }
         }
         Ok(())
@@ -321,7 +371,9 @@ impl Args {
 /// Which of the command line's errors a machine's error is.
 fn error_of(error: &machine::Error) -> Error {
     match error {
-        machine::Error::Hypervisor(hypervisor::Error::Unavailable(cause)) => Error::Unavailable(cause.clone()),
+        machine::Error::Hypervisor(hypervisor::Error::Unavailable(cause)) => {
+            Error::Unavailable(cause.clone())
+        }
         machine::Error::Hypervisor(_) | machine::Error::Thread(_) => Error::host(error),
         _ => Error::wrong(error),
     }
@@ -354,8 +406,12 @@ impl Signals {
     /// From now on signals are noted, and passed to a machine once there is one.
     fn catch() -> Result<Self, Error> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::host(&e))?;
-        let this = Self { seen: Arc::default(), remote: Arc::default() };
+        let mut signals =
+            signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::host(&e))?;
+        let this = Self {
+            seen: Arc::default(),
+            remote: Arc::default(),
+        };
         let (seen, remote) = (this.seen.clone(), this.remote.clone());
         let serve = move || {
             for signal in signals.forever() {
@@ -365,12 +421,15 @@ impl Signals {
                 }
             }
         };
-        std::thread::Builder::new().name("signals".into()).spawn(serve).map_err(|e| Error::host(&e))?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(serve)
+            .map_err(|e| Error::host(&e))?;
         Ok(this)
     }
 
     /// Signals end this machine, also one that came before it was there.
-    fn end_with(&self, remote: Remote) {
+    fn end_with(&self, remote: &Remote) {
         let _ = self.remote.set(remote.clone());
         if self.seen.load(Ordering::Acquire) != 0 {
             remote.post(Command::Quit);

@@ -5,10 +5,14 @@
 mod buses;
 mod ide;
 mod interrupts;
+mod ports;
 
+use super::control::Remote;
 use super::cpu::Gate;
+use super::events::EventLoop;
 use super::media::DvdBay;
 use super::timers::{MachineClock, Timers};
+use crate::console::{Backend, Drain, Output, SerialPort};
 use crate::firmware::direct;
 use crate::hypervisor::{self, Irqchip, Vm};
 use crate::memory::{Memory, SHADOW_RANGE};
@@ -23,6 +27,7 @@ use devices::fw_cfg::{self, FwCfg, FwCfgBuilder};
 use devices::i8042::{I8042, Wiring};
 use devices::ide::{Channel, PiixIde};
 use devices::line::{IrqLine, Wire};
+use devices::parallel::ParallelPort;
 use devices::pci::config;
 use devices::pci::host_bridge::{HostBridge, PAM0};
 use devices::pci::isa_bridge::IsaBridge;
@@ -35,6 +40,7 @@ use devices::system_control::{FastControl, ResetControl, SpeakerPort};
 use devices::vga::{self, Vga};
 pub use ide::IdeDrive;
 pub use interrupts::PIRQ_PIN;
+use ports::{PARALLEL, SERIAL};
 use std::sync::{Arc, Mutex};
 
 /// ISA interrupts.
@@ -73,6 +79,12 @@ pub struct Parts {
     pub debug_console: Sink,
     /// Primary master and slave, secondary master and slave.
     pub ide: [Option<IdeDrive>; 4],
+    /// COM1 to COM4.
+    pub serial: [Option<Backend>; 4],
+    /// What LPT1 prints.
+    pub parallel: Option<Sink>,
+    /// Where a user at a serial port asks for the end of the machine.
+    pub remote: Remote,
 }
 
 /// Takes bytes that a guest writes to a port. It runs on a processor's thread and must not block for long.
@@ -84,8 +96,8 @@ pub enum Error {
     /// Two chips at one address: a mistake in this module.
     #[error("the board is wired wrongly")]
     Overlap(#[from] Overlap),
-    /// The host has no thread for the timers.
-    #[error("the host cannot start a thread for the timers")]
+    /// The host has no thread or descriptor for it.
+    #[error("the host cannot serve the machine's timers and ports")]
     Thread(#[from] std::io::Error),
     /// An image cannot be put into its drive.
     #[error(transparent)]
@@ -94,6 +106,11 @@ pub enum Error {
 
 /// All chips of a machine, and its buses.
 pub struct Board {
+    // What the guest wrote is flushed while the far ends are still open; then goes the event loop, then the ports that it serves.
+    _drains: Vec<Drain>,
+    _events: Option<EventLoop>,
+    serial_ports: Vec<Shared<SerialPort<Output>>>,
+    parallel: Option<Shared<ParallelPort>>,
     vm: Arc<dyn Vm>,
     pub buses: Arc<Buses>,
     pub clock: Arc<MachineClock>,
@@ -136,6 +153,9 @@ impl Board {
             firmware_files,
             debug_console,
             ide,
+            serial,
+            parallel,
+            remote,
         } = parts;
         let clock = Arc::new(MachineClock::new());
         let guest_clock: Arc<dyn Clock> = clock.clone();
@@ -206,6 +226,28 @@ impl Board {
         let fw_cfg = shared(firmware_files.build(ram.clone()));
         ports.map(fw_cfg::PORTS, 0, fw_cfg.clone())?;
 
+        let mut serial_ports = Vec::new();
+        let mut attachments = Vec::new();
+        let mut drains = Vec::new();
+        for ((first, irq), backend) in SERIAL.into_iter().zip(serial) {
+            let Some(backend) = backend else { continue };
+            let wired = ports::serial(backend, line(irq), &remote)?;
+            ports.map(first..=first + 7, 0, wired.port.clone())?;
+            serial_ports.push(wired.port);
+            attachments.extend(wired.attachment);
+            drains.extend(wired.drain);
+        }
+        let events = EventLoop::start(attachments)?;
+        let parallel = match parallel {
+            Some(sink) => {
+                let (first, irq) = PARALLEL;
+                let port = shared(ParallelPort::new(line(irq), sink));
+                ports.map(first..=first + 2, 0, port.clone())?;
+                Some(port)
+            }
+            None => None,
+        };
+
         let mut dvds = Vec::new();
         let mut channels = Vec::new();
         let [a, b, c, d] = ide;
@@ -253,6 +295,10 @@ impl Board {
             controllers,
         });
         Ok(Self {
+            _events: events,
+            serial_ports,
+            parallel,
+            _drains: drains,
             vm,
             buses,
             clock,
@@ -279,6 +325,8 @@ impl Board {
     /// Puts all chips into reset state. No processor runs meanwhile.
     pub fn reset(&self) {
         // Devices first, so that their interrupts are down when the controllers start anew.
+        self.serial_ports.iter().for_each(|port| lock(port).reset());
+        self.parallel.iter().for_each(|port| lock(port).reset());
         lock(&self.vga).reset();
         lock(&self.ide).reset();
         self.ide_channels.iter().for_each(|channel| lock(channel).reset());
