@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod compare;
 pub mod create;
 mod disk;
 mod error;
@@ -26,6 +27,7 @@ pub mod format;
 mod geometry;
 mod image;
 pub mod storage;
+pub mod task;
 pub mod testing;
 
 pub use chain::ReadGuard;
@@ -37,3 +39,4 @@ pub use error::{Damage, Error, Kind, Result, Structure};
 pub use geometry::Geometry;
 pub use image::{Format, Notice};
 pub use storage::Storage;
+pub use task::{Task, Watch};
