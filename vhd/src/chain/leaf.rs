@@ -103,16 +103,7 @@ impl Leaf {
 
     /// The blocks that a range touches, each with the part of the range in it.
     pub fn split(&self, range: Range<u64>) -> impl Iterator<Item = (u32, Range<u64>)> + use<> {
-        let shift = self.blocks.shift;
-        let mut at = range.start;
-        std::iter::from_fn(move || {
-            (at < range.end).then(|| {
-                let block = at >> shift;
-                let part = at..range.end.min((block + 1) << shift);
-                at = part.end;
-                (block as u32, part)
-            })
-        })
+        self.blocks.split(range)
     }
 
     /// The first sector of a block, or [`spec::UNUSED`].
