@@ -78,12 +78,12 @@ impl Dirty {
 
 impl Leaf {
     /// Takes the table out of an image; `None` if the image has none.
-    pub fn new(image: &mut Image, cache: usize, ahead: u64) -> Option<Self> {
+    pub fn new(image: &mut Image, writable: bool, cache: usize, ahead: u64) -> Option<Self> {
         let (Some(footer), Layout::Sparse(sparse)) = (image.footer, &mut image.layout) else {
             return None;
         };
         let table = std::mem::take(&mut sparse.table);
-        let space = Space::new(sparse, &footer, &table, ahead);
+        let space = Space::new(sparse, &footer, &table, writable, ahead);
         for (block, _) in table.used() {
             table.set_note(block, State::Unread as u8);
         }
