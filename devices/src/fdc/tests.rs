@@ -10,7 +10,6 @@ mod registers;
 mod transfers;
 
 use super::*;
-use crate::block::MediumError;
 use crate::bus::Device;
 use crate::testing::{TestClock, TestDma, TestMedium, TestTimer, TestWire};
 use media::DriveType;
@@ -110,7 +109,7 @@ impl Rig {
     /// Lets time pass until nothing is left to happen by itself.
     pub fn run(&mut self) {
         let mut turns = 0;
-        while let Some(at) = self.timer.deadline() {
+        while let Some(at) = self.timer.fire() {
             self.clock.set(at.max(self.clock.now()));
             self.fdc.expire();
             turns += 1;
