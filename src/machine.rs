@@ -17,15 +17,15 @@ use crate::firmware::{self, FirmwareSpec, IdePosition, PciInterrupts, Ram, direc
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
 use board::{Board, Parts};
-pub use board::{IdeDrive, Sink};
+pub use board::{FloppyDrive, IdeDrive, Sink};
 use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, RunState, Status};
 use cpu::{Gate, Order, Processors, Stopped, Surroundings};
 use devices::bus::lock;
 use devices::clock::{Clock, SECOND};
 use devices::power::{PowerControl, PowerRequest};
-use devices::rtc::{self, CmosSetup};
+use devices::rtc::{self, CmosSetup, FloppyType};
 use devices::vga::TextScreen;
-use media::DvdBay;
+use media::Bay;
 use std::sync::{Arc, mpsc};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -69,6 +69,8 @@ pub struct Spec {
     pub debug_console: Sink,
     /// Primary master and slave, secondary master and slave.
     pub ide: [Option<IdeDrive>; 4],
+    /// Diskette drives A and B.
+    pub floppies: [Option<FloppyDrive>; 2],
 }
 
 /// A place to boot from.
@@ -145,7 +147,13 @@ impl Machine {
             Boot::Firmware { vga_bios, .. } => vga_bios.take().map(Arc::from),
             Boot::Kernel(_) => None,
         };
-        let firmware_spec = firmware_spec(&spec, layout);
+        let mut floppies = [FloppyType::None; 2];
+        for (kind, drive) in floppies.iter_mut().zip(&spec.floppies) {
+            if let Some(drive) = drive {
+                *kind = board::cmos_type(drive.kind().map_err(board::Error::from)?);
+            }
+        }
+        let firmware_spec = firmware_spec(&spec, layout, floppies);
         let gate = Gate::new();
         let (sender, notices) = mpsc::channel();
         let power = power_control(&gate, &sender);
@@ -155,10 +163,11 @@ impl Machine {
             memory: memory.clone(),
             gate: gate.clone(),
             power,
-            cmos: cmos(&spec, layout),
+            cmos: cmos(&spec, layout, floppies),
             date: spec.date,
             firmware_files: firmware::configuration(&firmware_spec, vga_bios)?,
             ide: std::mem::take(&mut spec.ide),
+            floppies: std::mem::take(&mut spec.floppies),
             serial: std::mem::take(&mut spec.serial),
             parallel: spec.parallel.take(),
             remote: Remote(sender.clone()),
@@ -296,18 +305,12 @@ impl Machine {
     }
 
     /// Does something with the drive of a name.
-    fn bay(&mut self, drive: Drive, act: impl FnOnce(&mut DvdBay) -> Result<(), CommandError>) -> Reply {
-        let bay = match drive {
-            Drive::Dvd(n) => self.board.dvds.get_mut(usize::from(n)),
-            Drive::Floppy(_) => None,
-        };
-        act(bay.ok_or(CommandError::NoSuchDrive { drive })?).map(|()| Answer::Done {})
+    fn bay(&mut self, drive: Drive, act: impl FnOnce(&mut dyn Bay) -> Result<(), CommandError>) -> Reply {
+        let bay = self.board.bay(drive).ok_or(CommandError::NoSuchDrive { drive })?;
+        act(bay).map(|()| Answer::Done {})
     }
 
     fn status(&self) -> Status {
-        let dvds = (0..)
-            .zip(&self.board.dvds)
-            .map(|(n, bay)| bay.status(Drive::Dvd(n)));
         Status {
             state: self.state,
             seconds: self.board.clock.now() as f64 / SECOND as f64,
@@ -315,7 +318,7 @@ impl Machine {
             cpus: self.cpus,
             memory: self.memory.layout().size(),
             post_code: self.board.post_code(),
-            drives: dvds.collect(),
+            drives: self.board.drives(),
         }
     }
 
@@ -393,7 +396,7 @@ fn place_kernel(
     )?)
 }
 
-fn cmos(spec: &Spec, layout: Layout) -> CmosSetup {
+fn cmos(spec: &Spec, layout: Layout, floppies: [FloppyType; 2]) -> CmosSetup {
     let boot = |n: usize| {
         spec.boot_order.get(n).map(|letter| match letter {
             BootLetter::Floppy => rtc::BootDevice::Floppy,
@@ -404,6 +407,7 @@ fn cmos(spec: &Spec, layout: Layout) -> CmosSetup {
     CmosSetup {
         ram_below_4g: layout.below_4g,
         ram_above_4g: layout.above_4g,
+        floppies,
         mouse: true,
         boot_order: std::array::from_fn(boot),
         skip_floppy_signature: true,
@@ -412,7 +416,7 @@ fn cmos(spec: &Spec, layout: Layout) -> CmosSetup {
     }
 }
 
-fn firmware_spec(spec: &Spec, layout: Layout) -> FirmwareSpec {
+fn firmware_spec(spec: &Spec, layout: Layout, floppies: [FloppyType; 2]) -> FirmwareSpec {
     let mut firmware = FirmwareSpec::new(
         Ram {
             below_4g: layout.below_4g,
@@ -422,6 +426,7 @@ fn firmware_spec(spec: &Spec, layout: Layout) -> FirmwareSpec {
     );
     firmware.pci_interrupts = PciInterrupts::Pins(board::PIRQ_PIN);
     firmware.mouse = true;
+    firmware.floppies = floppies;
     firmware.serial_ports = spec.serial.each_ref().map(Option::is_some);
     firmware.parallel_port = spec.parallel.is_some();
     firmware.boot_order = spec

@@ -34,6 +34,7 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         reboot: false,
         serial: [None, None, None, None],
         parallel: None,
+        floppies: [None, None],
         ide: [None, None, None, None],
         debug_console: Box::new(move |bytes| log.0.lock().unwrap().extend_from_slice(bytes)),
     }

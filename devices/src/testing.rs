@@ -99,6 +99,13 @@ impl TestTimer {
     }
 }
 
+impl TestTimer {
+    /// The timer fires: gives its deadline, which it then knows no more.
+    pub fn fire(&self) -> Option<Nanos> {
+        lock(&self.0).take()
+    }
+}
+
 impl Timer for TestTimer {
     fn arm(&mut self, deadline: Nanos) {
         *lock(&self.0) = Some(deadline);

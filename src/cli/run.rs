@@ -8,7 +8,7 @@ use crate::control_socket::ControlSocket;
 use crate::firmware::image::{self, Kind};
 use crate::hypervisor::{self, CpuFeature, Irqchip};
 use crate::machine::control::{Command, End, Remote};
-use crate::machine::{self, Boot, BootLetter, IdeDrive, Machine, Sink, Spec};
+use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
 use crate::memory::MIB;
 use crate::storage::{Image, Purpose};
 use std::path::{Path, PathBuf};
@@ -294,6 +294,16 @@ impl Args {
                 .transpose()?;
         }
         self.place_dvds(&mut ide, open)?;
+        let floppy = |media: &Media| {
+            Ok::<_, Error>(match media {
+                Media::None => None,
+                Media::Empty => Some(FloppyDrive { image: None }),
+                Media::Image(path) => Some(FloppyDrive {
+                    image: Some(open(path, Purpose::Floppy)?),
+                }),
+            })
+        };
+        let floppies = [floppy(&self.fda)?, floppy(&self.fdb)?];
         let console = |spec: &console::Spec| {
             let backend = Backend::open(spec).map_err(|e| Error::wrong(&e))?;
             if let Some(terminal) = &backend.terminal {
@@ -325,6 +335,7 @@ impl Args {
             date: self.rtc.seconds(),
             reboot: !self.no_reboot,
             ide,
+            floppies,
             serial,
             parallel: self.parallel.as_ref().map(&mut printer).transpose()?,
             debug_console: match &self.debug_console {

@@ -3,14 +3,16 @@
 //! numbers.
 
 mod buses;
+mod floppy;
 mod ide;
 mod interrupts;
 mod ports;
 
 use super::control::Remote;
+use super::control::{Drive, DriveStatus};
 use super::cpu::Gate;
 use super::events::EventLoop;
-use super::media::DvdBay;
+use super::media::{Bay, DvdBay, FloppyBay};
 use super::timers::{MachineClock, Timers};
 use crate::console::{Backend, Drain, Output, SerialPort};
 use crate::firmware::direct;
@@ -22,7 +24,8 @@ use devices::acpi_pm::{self, PowerManagement};
 use devices::bus::{BusBuilder, Overlap, SharedDevice, lock};
 use devices::clock::Clock;
 use devices::debug_port::{DebugConsole, PostCode};
-use devices::dma8237::Dma8237;
+use devices::dma8237::{ChannelNumber, Dma8237, DmaChannel};
+use devices::fdc::{self, Fdc};
 use devices::fw_cfg::{self, FwCfg, FwCfgBuilder};
 use devices::i8042::{I8042, Wiring};
 use devices::ide::{Channel, PiixIde};
@@ -38,6 +41,7 @@ use devices::ram::GuestRam;
 use devices::rtc::{CmosSetup, Rtc};
 use devices::system_control::{FastControl, ResetControl, SpeakerPort};
 use devices::vga::{self, Vga};
+pub use floppy::{FloppyDrive, cmos_type};
 pub use ide::IdeDrive;
 pub use interrupts::PIRQ_PIN;
 use ports::{PARALLEL, SERIAL};
@@ -47,11 +51,15 @@ use std::sync::{Arc, Mutex};
 mod irq {
     pub const TIMER: usize = 0;
     pub const KEYBOARD: usize = 1;
+    pub const FLOPPY: usize = 6;
     pub const RTC: usize = 8;
     pub const SCI: usize = 9;
     pub const MOUSE: usize = 12;
     pub const IDE: [usize; 2] = [14, 15];
 }
+
+/// The ISA DMA channel of the floppy controller.
+const FLOPPY_DMA: ChannelNumber = ChannelNumber::Dma2;
 
 /// PCI device numbers; the PIIX4's functions share one.
 mod slot {
@@ -79,6 +87,8 @@ pub struct Parts {
     pub debug_console: Sink,
     /// Primary master and slave, secondary master and slave.
     pub ide: [Option<IdeDrive>; 4],
+    /// Diskette drives A and B.
+    pub floppies: [Option<FloppyDrive>; 2],
     /// COM1 to COM4.
     pub serial: [Option<Backend>; 4],
     /// What LPT1 prints.
@@ -126,7 +136,9 @@ pub struct Board {
     dma: Shared<Dma8237>,
     ide: Shared<PiixIde>,
     ide_channels: [Shared<Channel>; 2],
-    pub dvds: Vec<DvdBay>,
+    fdc: Shared<Fdc>,
+    dvds: Vec<DvdBay>,
+    floppies: [Option<FloppyBay>; 2],
     i8042: Shared<I8042>,
     post_code: Shared<PostCode>,
     fast_control: Shared<FastControl>,
@@ -153,6 +165,7 @@ impl Board {
             firmware_files,
             debug_console,
             ide,
+            floppies,
             serial,
             parallel,
             remote,
@@ -270,6 +283,20 @@ impl Board {
         let ide_channels = [channels[0].clone(), channels[1].clone()];
         let ide = shared(PiixIde::new(ide_channels.clone()));
 
+        let (timer, socket) = timers.create();
+        let channel = DmaChannel::new(dma.clone(), ram.clone(), FLOPPY_DMA);
+        let wiring = fdc::Wiring {
+            clock: guest_clock.clone(),
+            timer,
+            dma: Box::new(channel),
+            irq: line(irq::FLOPPY),
+        };
+        let (fdc, floppies) = floppy::wire(wiring, floppies)?;
+        socket.connect(&fdc);
+        ports.map(0x3f0..=0x3f5, 0, fdc.clone())?;
+        // 3F6h between them is the IDE controller's.
+        ports.map(0x3f7..=0x3f7, 7, fdc.clone())?;
+
         let host_bridge = shared(HostBridge::new(memory.clone()));
         let isa_bridge = shared(IsaBridge::with_apic(&isa, &pirq));
         let (timer, socket) = timers.create();
@@ -314,7 +341,9 @@ impl Board {
             dma,
             ide,
             ide_channels,
+            fdc,
             dvds,
+            floppies,
             i8042,
             post_code,
             fast_control,
@@ -328,6 +357,7 @@ impl Board {
         self.serial_ports.iter().for_each(|port| lock(port).reset());
         self.parallel.iter().for_each(|port| lock(port).reset());
         lock(&self.vga).reset();
+        lock(&self.fdc).reset();
         lock(&self.ide).reset();
         self.ide_channels.iter().for_each(|channel| lock(channel).reset());
         lock(&self.rtc).reset();
@@ -377,6 +407,26 @@ impl Board {
         }
         lock(&self.dma).cascade_as_firmware_does();
         Ok(())
+    }
+
+    /// The drive of a name.
+    pub fn bay(&mut self, drive: Drive) -> Option<&mut dyn Bay> {
+        match drive {
+            Drive::Dvd(n) => self.dvds.get_mut(usize::from(n)).map(|bay| bay as &mut dyn Bay),
+            Drive::Floppy(n) => {
+                let bay = self.floppies.get_mut(usize::from(n))?;
+                bay.as_mut().map(|bay| bay as &mut dyn Bay)
+            }
+        }
+    }
+
+    /// All drives whose media can be changed.
+    pub fn drives(&self) -> Vec<DriveStatus> {
+        let dvds = (0..).zip(&self.dvds).map(|(n, bay)| bay.status(Drive::Dvd(n)));
+        let floppies = (0..)
+            .zip(&self.floppies)
+            .filter_map(|(n, bay)| Some(bay.as_ref()?.status(Drive::Floppy(n))));
+        dvds.chain(floppies).collect()
     }
 
     /// The last code that was shown on port 80h.

@@ -2,9 +2,11 @@
 //! Drives with removable media, and the bell that tells a controller of its media's completions.
 
 use super::control::{CommandError, Drive, DriveStatus};
-use crate::storage::{Image, Purpose, Waker, chain};
+use crate::storage::{self, Image, Purpose, Waker, chain};
 use devices::block::Medium;
 use devices::bus::lock;
+use devices::fdc::media::{DriveType, Format};
+use devices::fdc::{DriveId, Fdc};
 use devices::ide::Channel;
 use devices::mmc::DvdDrive;
 use std::path::{Path, PathBuf};
@@ -38,9 +40,19 @@ impl Bell {
     }
 }
 
+/// A drive whose medium can be changed.
+pub trait Bay: Send {
+    /// Puts an image in, in place of what is there.
+    fn insert(&mut self, name: Drive, path: &Path, force: bool) -> Result<(), CommandError>;
+    /// Takes the medium out, if the guest lets go of it or `force` is set.
+    fn eject(&mut self, name: Drive, force: bool) -> Result<(), CommandError>;
+    /// How it is.
+    fn status(&self, name: Drive) -> DriveStatus;
+}
+
 /// A DVD drive and what is in it.
 pub struct DvdBay {
-    pub drive: Arc<Mutex<DvdDrive>>,
+    drive: Arc<Mutex<DvdDrive>>,
     channel: Arc<Mutex<Channel>>,
     bell: Bell,
     path: Option<PathBuf>,
@@ -62,21 +74,17 @@ impl DvdBay {
         }
     }
 
-    /// Takes the medium out, if the guest lets go of it or `force` is set.
-    pub fn eject(&mut self, name: Drive, force: bool) -> Result<(), CommandError> {
-        let taken = lock(&self.drive)
-            .eject(force)
-            .map_err(|_| CommandError::Locked { drive: name })?;
-        self.changed(taken);
-        self.path
-            .take()
-            .map(|_| ())
-            .ok_or(CommandError::Empty { drive: name })
+    /// Lets a read that was under way end, and the old medium go, each without the other's lock.
+    fn changed(&self, old: Option<Box<dyn Medium>>) {
+        lock(&self.channel).service();
+        drop(old);
     }
+}
 
-    /// Puts an image in, in place of what is there.
-    pub fn insert(&mut self, name: Drive, path: &Path, force: bool) -> Result<(), CommandError> {
-        let medium = open(path, Purpose::Dvd, &self.bell)?;
+impl Bay for DvdBay {
+    fn insert(&mut self, name: Drive, path: &Path, force: bool) -> Result<(), CommandError> {
+        let image = open(path, Purpose::Dvd)?;
+        let medium = start(image, &self.bell)?;
         if self.path.is_some() {
             let taken = lock(&self.drive)
                 .eject(force)
@@ -89,7 +97,18 @@ impl DvdBay {
         Ok(())
     }
 
-    pub fn status(&self, name: Drive) -> DriveStatus {
+    fn eject(&mut self, name: Drive, force: bool) -> Result<(), CommandError> {
+        let taken = lock(&self.drive)
+            .eject(force)
+            .map_err(|_| CommandError::Locked { drive: name })?;
+        self.changed(taken);
+        self.path
+            .take()
+            .map(|_| ())
+            .ok_or(CommandError::Empty { drive: name })
+    }
+
+    fn status(&self, name: Drive) -> DriveStatus {
         let status = lock(&self.drive).status();
         DriveStatus {
             drive: name,
@@ -98,19 +117,93 @@ impl DvdBay {
             tray_open: status.tray_open,
         }
     }
+}
 
-    /// Lets a read that was under way end, and the old medium go, each without the other's lock.
-    fn changed(&self, old: Option<Box<dyn Medium>>) {
-        lock(&self.channel).service();
+/// A diskette drive and what is in it.
+pub struct FloppyBay {
+    fdc: Arc<Mutex<Fdc>>,
+    id: DriveId,
+    kind: DriveType,
+    bell: Bell,
+    path: Option<PathBuf>,
+}
+
+impl FloppyBay {
+    /// The empty bay of a drive.
+    pub fn new(fdc: Arc<Mutex<Fdc>>, id: DriveId, kind: DriveType, bell: Bell) -> Self {
+        Self {
+            fdc,
+            id,
+            kind,
+            bell,
+            path: None,
+        }
+    }
+
+    /// Puts an opened image in.
+    pub fn load(&mut self, image: Image) -> Result<(), storage::Error> {
+        let path = image.path().to_owned();
+        let unsuitable = |detail: String| storage::Error::Unsuitable {
+            path: path.clone(),
+            detail,
+        };
+        let format = diskette_format(&image, Some(self.kind))?;
+        let medium = Box::new(image.into_medium(self.bell.waker())?);
+        // The lock must be let go before either medium is.
+        let result = lock(&self.fdc).insert(self.id, medium, format);
+        let old = result.map_err(|rejected| unsuitable(rejected.reason.to_string()))?;
         drop(old);
+        self.path = Some(path);
+        Ok(())
     }
 }
 
-/// Opens an image for a drive whose controller `bell` rings at.
-pub fn open(path: &Path, purpose: Purpose, bell: &Bell) -> Result<Box<dyn Medium>, CommandError> {
-    let failed = |error| CommandError::Image {
-        detail: chain(&error),
-    };
-    let image = Image::open(path, purpose).map_err(failed)?;
-    Ok(Box::new(image.into_medium(bell.waker()).map_err(failed)?))
+/// How the diskette in an image is formatted. Without a drive, whichever drive suits it is meant.
+pub fn diskette_format(image: &Image, drive: Option<DriveType>) -> Result<Format, storage::Error> {
+    let sector = image.first_sector()?;
+    Format::detect(image.info().len, &sector, drive).map_err(|error| storage::Error::Unsuitable {
+        path: image.path().to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+impl Bay for FloppyBay {
+    // A diskette drive has no lock: the guest cannot hold what a hand takes out.
+    fn insert(&mut self, _: Drive, path: &Path, _: bool) -> Result<(), CommandError> {
+        let image = open(path, Purpose::Floppy)?;
+        self.load(image).map_err(|error| refused(&error))
+    }
+
+    fn eject(&mut self, name: Drive, _: bool) -> Result<(), CommandError> {
+        let old = lock(&self.fdc).eject(self.id);
+        drop(old);
+        self.path
+            .take()
+            .map(|_| ())
+            .ok_or(CommandError::Empty { drive: name })
+    }
+
+    fn status(&self, name: Drive) -> DriveStatus {
+        DriveStatus {
+            drive: name,
+            medium: self.path.clone(),
+            locked: false,
+            tray_open: false,
+        }
+    }
+}
+
+fn refused(error: &storage::Error) -> CommandError {
+    CommandError::Image { detail: chain(error) }
+}
+
+fn open(path: &Path, purpose: Purpose) -> Result<Image, CommandError> {
+    Image::open(path, purpose).map_err(|error| refused(&error))
+}
+
+/// Makes an image a medium of a drive whose controller `bell` rings at.
+fn start(image: Image, bell: &Bell) -> Result<Box<dyn Medium>, CommandError> {
+    Ok(Box::new(
+        image.into_medium(bell.waker()).map_err(|error| refused(&error))?,
+    ))
 }

@@ -62,7 +62,7 @@ impl Chain {
         let base = Base::new(&layers, cache / 2);
         let leaf = layers
             .first_mut()
-            .and_then(|image| Leaf::new(image, cache / 2, ahead));
+            .and_then(|image| Leaf::new(image, writable, cache / 2, ahead));
         Self {
             layers,
             writable,

@@ -14,7 +14,7 @@
 //!
 //! Source: Microsoft, Virtual Hard Disk Image Format Specification, version 1.0.
 //!
-//! What a reader of the code wants to know first: [`format`] has the structures; `image` says what makes an image
+//! What a reader of the code wants to know first: [`mod@format`] has the structures; `image` says what makes an image
 //! sound; `chain` finds, reads and writes the disk's content, and its `flush` part has the order of all writes.
 #![forbid(unsafe_code)]
 

@@ -313,6 +313,52 @@ fn a_short_parent_hides_what_is_behind_its_end() {
     assert!(content[short..].iter().all(|&byte| byte == 0));
 }
 
+/// A large disk over a small one with tiny blocks: the index over the parents must not get as fine as those.
+#[test]
+fn a_tiny_block_size_far_down_does_no_harm() {
+    let (files, create, open) = memory();
+    create::dynamic(
+        "/t/small.vhd",
+        SIZE,
+        &create.clone().block_size(4 << 10).unique_id([1; 16]),
+    )
+    .unwrap();
+    let disk = Disk::open("/t/small.vhd", &open).unwrap();
+    let mut expected = vec![0; SIZE as usize];
+    // Pieces that start and end inside of blocks, in an order that scatters the blocks in the file.
+    for piece in (0..400).map(|piece: usize| piece * 311 % 400) {
+        let start = piece * 10 * 1024;
+        expected[start..start + 5 * 1024].fill(1 + (piece % 250) as u8);
+        disk.write_at(start as u64, &expected[start..start + 5 * 1024])
+            .unwrap();
+    }
+    disk.close().unwrap();
+    create::dynamic("/t/large.vhd", 2040 << 30, &create.clone().unique_id([2; 16])).unwrap();
+    let mut image = files.content("/t/large.vhd").unwrap();
+    header(&mut image, |header| {
+        header.parent_unique_id = [1; 16];
+        "small.vhd"
+            .encode_utf16()
+            .zip(&mut header.parent_unicode_name)
+            .for_each(|(unit, slot)| *slot = unit.into());
+    });
+    let end = image.len() - 512;
+    for at in [0, end] {
+        let footer = Footer::mut_from_bytes(&mut image[at..at + 512]).unwrap();
+        footer.disk_type = 4.into();
+        footer.seal();
+    }
+    files.insert("/t/large.vhd", MemoryStorage::new(image));
+    create::differencing("/t/top.vhd", "/t/large.vhd", &create).unwrap();
+    let disk = Disk::open("/t/top.vhd", &open).unwrap();
+    let mut content = vec![9; SIZE as usize + 4096];
+    disk.read_at(0, &mut content).unwrap();
+    expected.resize(content.len(), 0);
+    assert!(content == expected);
+    disk.read_at((2040 << 30) - 4096, &mut content[..4096]).unwrap();
+    assert_eq!(content[..4096], [0; 4096]);
+}
+
 #[test]
 fn flags_survive_and_unusual_footers_serve() {
     let (files, create, open) = memory();

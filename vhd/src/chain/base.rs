@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One index over all parents of a chain.
 //!
-//! The disk is cut into chunks of the parents' smallest block size. A byte per chunk says which parent serves all
+//! The disk is cut into chunks: of the parents' smallest block size, as a rule. A byte per chunk says which parent serves all
 //! of it, that none does, or that several share it; then a list of runs, built from the parents' bitmaps when it is
 //! first needed, says who has which sectors. The lists are a cache with a cap: a lost one is built again.
 
@@ -54,8 +54,12 @@ impl Base {
             .collect();
         let parents = || layers.iter().zip(&limits).enumerate().skip(1);
         let shifts = parents().filter_map(|(_, (image, _))| Some(image.sparse()?.blocks.shift));
-        let shift = shifts.min().unwrap_or(spec::BLOCK_SIZE.trailing_zeros());
         let visible = limits.get(1).copied().unwrap_or(0);
+        // A small parent far down may have tiny blocks; they must not make chunks of them for all of a large disk.
+        let mut shift = shifts.min().unwrap_or(spec::BLOCK_SIZE.trailing_zeros());
+        while visible >> shift > u64::from(spec::MAX_TABLE_ENTRIES) {
+            shift += 1;
+        }
         let mut codes = vec![ZERO; visible.div_ceil(1 << shift) as usize];
         // From the bottom up, so that the topmost layer that has something is what stays.
         for (layer, (image, &limit)) in parents().rev() {
@@ -70,12 +74,12 @@ impl Base {
                         .for_each(|code| *code = UNREAD | layer as u8);
                 }
                 Layout::Sparse(sparse) => {
-                    let up = sparse.blocks.shift - shift;
                     for (block, _) in sparse.table.used() {
-                        let start = (block as usize) << up;
-                        let end = (start + (1 << up)).min(count);
+                        let start = u64::from(block) << sparse.blocks.shift;
+                        let end = (start + sparse.blocks.size()).min(limit);
+                        let chunks = (start >> shift) as usize..end.div_ceil(1 << shift) as usize;
                         codes
-                            .get_mut(start..end)
+                            .get_mut(chunks)
                             .unwrap_or_default()
                             .fill(UNREAD | layer as u8);
                     }
@@ -102,7 +106,6 @@ impl Base {
                 .get(chunk as usize)
                 .map_or(ZERO, |code| code.load(Ordering::Acquire))
             {
-                ZERO => sink.push(at, end, Source::Zero)?,
                 SHARED => {
                     let first = chunk << self.shift;
                     let Some((stop, owner)) = self.runs.find(chunk as u32, sector_of(at - first)) else {
@@ -110,20 +113,15 @@ impl Base {
                         continue;
                     };
                     let end = end.min(first + u64::from(stop) * spec::SECTOR);
-                    let source = if owner == ZERO {
-                        Source::Zero
-                    } else {
-                        source(layers, owner, at)
-                    };
-                    sink.push(at, end, source)?;
+                    push(layers, owner, at..end, sink)?;
                     at = end;
                     continue;
                 }
-                code if code & UNREAD != 0 => {
+                code if code != ZERO && code & UNREAD != 0 => {
                     self.build(layers, chunk as u32)?;
                     continue;
                 }
-                layer => sink.push(at, end, source(layers, layer, at))?,
+                owner => push(layers, owner, at..end, sink)?,
             }
             at = end;
         }
@@ -143,21 +141,16 @@ impl Base {
             match &image.layout {
                 Layout::Linear => missing -= claim(owners, layer as u8),
                 Layout::Sparse(sparse) => {
-                    let sector = sparse.table.get((start >> sparse.blocks.shift) as u32);
-                    if sector == spec::UNUSED {
-                        continue;
-                    }
-                    let first = ((start & (sparse.blocks.size() - 1)) / spec::SECTOR) as u32;
-                    let bits = read_bits(image, sector, first, visible as u32)?;
-                    let lead = first % 8;
-                    let (mut at, end) = (lead, lead + visible as u32);
-                    while at < end {
-                        let (present, stop) = bitmap::run(&bits, at, end);
-                        if present {
-                            let part = (at - lead) as usize..(stop - lead) as usize;
-                            missing -= claim(owners.get_mut(part).unwrap_or_default(), layer as u8);
+                    for (block, part) in sparse.blocks.split(start..start + visible as u64 * spec::SECTOR) {
+                        let sector = sparse.table.get(block);
+                        if sector == spec::UNUSED {
+                            continue;
                         }
-                        at = stop;
+                        let first = sector_of(part.start - start) as usize;
+                        let last = sector_of(part.end - start) as usize;
+                        let owners = owners.get_mut(first..last).unwrap_or_default();
+                        let inside = sector_of(part.start & (sparse.blocks.size() - 1));
+                        missing -= claim_present(image, sector, inside, owners, layer as u8)?;
                     }
                 }
             }
@@ -189,18 +182,34 @@ fn claim(owners: &mut [u8], layer: u8) -> usize {
     count
 }
 
-/// The bytes of a block's bitmap that hold the bits of `sectors` sectors from `first` on, padded to words.
-fn read_bits(image: &Image, block_sector: u32, first: u32, sectors: u32) -> Result<Vec<u8>> {
-    let start = first / 8;
-    let len = (first % 8 + sectors).div_ceil(8) as usize;
+/// As [`claim`], for the sectors that a block has. The owners are those of its sectors from `first` on.
+fn claim_present(
+    image: &Image,
+    block_sector: u32,
+    first: u32,
+    owners: &mut [u8],
+    layer: u8,
+) -> Result<usize> {
+    // Only the bytes of the bitmap that hold these bits, padded to words.
+    let lead = first % 8;
+    let end = lead + owners.len() as u32;
+    let len = end.div_ceil(8) as usize;
     let mut bits = vec![0; len.next_multiple_of(8)];
-    let offset = u64::from(block_sector) * spec::SECTOR + u64::from(start);
-    let target = bits.get_mut(..len).unwrap_or_default();
+    let offset = u64::from(block_sector) * spec::SECTOR + u64::from(first / 8);
     image
         .storage
-        .read_at(target, offset)
+        .read_at(bits.get_mut(..len).unwrap_or_default(), offset)
         .map_err(|error| image.io_error(error, "reading a sector bitmap of"))?;
-    Ok(bits)
+    let (mut at, mut count) = (lead, 0);
+    while at < end {
+        let (present, stop) = bitmap::run(&bits, at, end);
+        if present {
+            let part = (at - lead) as usize..(stop - lead) as usize;
+            count += claim(owners.get_mut(part).unwrap_or_default(), layer);
+        }
+        at = stop;
+    }
+    Ok(count)
 }
 
 /// The sector that holds a byte.
@@ -208,18 +217,24 @@ fn sector_of(position: u64) -> u32 {
     (position / spec::SECTOR) as u32
 }
 
-/// Where a layer that has the byte at `position` has it.
-fn source(layers: &[Image], layer: u8, position: u64) -> Source {
-    let layer = usize::from(layer);
-    let offset = match layers.get(layer).map(|image| &image.layout) {
-        Some(Layout::Sparse(sparse)) => match sparse.table.get((position >> sparse.blocks.shift) as u32) {
-            spec::UNUSED => return Source::Zero,
-            sector => sparse.blocks.locate(sector, position),
-        },
-        Some(Layout::Linear) => position,
-        None => return Source::Zero,
-    };
-    Source::File { layer, offset }
+/// Passes on where an owner has a range that is all its own.
+fn push(layers: &[Image], owner: u8, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+    let layer = usize::from(owner);
+    match layers.get(layer).map(|image| &image.layout) {
+        // Nobody has it.
+        None => sink.push(range.start, range.end, Source::Zero),
+        Some(Layout::Linear) => {
+            let offset = range.start;
+            sink.push(range.start, range.end, Source::File { layer, offset })
+        }
+        Some(Layout::Sparse(sparse)) => {
+            for (block, part) in sparse.blocks.split(range) {
+                let offset = sparse.blocks.locate(sparse.table.get(block), part.start);
+                sink.push(part.start, part.end, Source::File { layer, offset })?;
+            }
+            Ok(())
+        }
+    }
 }
 
 const SHARDS: usize = 16;

@@ -86,14 +86,17 @@ impl Chain {
         while state.completed < wanted {
             if state.started == state.completed {
                 state.started += 1;
-                self.flushes.written.store(false, Ordering::Release);
-                let own = state.started;
+                // An exchange, so that whatever was committed before the mark it takes is seen from here on.
+                self.flushes.written.swap(false, Ordering::AcqRel);
+                let running = Running {
+                    chain: self,
+                    number: state.started,
+                };
                 drop(state);
                 let result = self.flush_now();
-                state = self.flushes.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.completed = own;
-                self.flushes.done.notify_all();
+                drop(running);
                 result?;
+                state = self.flushes.state.lock().unwrap_or_else(PoisonError::into_inner);
             } else {
                 state = self
                     .flushes
@@ -160,6 +163,28 @@ impl Chain {
             .storage
             .write_at(bytes, offset)
             .map_err(|error: std::io::Error| -> Error { self.write_io(error, step) })
+    }
+}
+
+/// A flush under way. However it ends, those who wait for it go on.
+struct Running<'a> {
+    chain: &'a Chain,
+    number: u64,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The storage panicked, so what it did is as unknown as after a failure.
+            let _ = self.chain.latch.set("a flush was not finished".to_owned());
+        }
+        let queue = &self.chain.flushes;
+        queue
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .completed = self.number;
+        queue.done.notify_all();
     }
 }
 

@@ -78,12 +78,12 @@ impl Dirty {
 
 impl Leaf {
     /// Takes the table out of an image; `None` if the image has none.
-    pub fn new(image: &mut Image, cache: usize, ahead: u64) -> Option<Self> {
+    pub fn new(image: &mut Image, writable: bool, cache: usize, ahead: u64) -> Option<Self> {
         let (Some(footer), Layout::Sparse(sparse)) = (image.footer, &mut image.layout) else {
             return None;
         };
         let table = std::mem::take(&mut sparse.table);
-        let space = Space::new(sparse, &footer, &table, ahead);
+        let space = Space::new(sparse, &footer, &table, writable, ahead);
         for (block, _) in table.used() {
             table.set_note(block, State::Unread as u8);
         }
@@ -103,16 +103,7 @@ impl Leaf {
 
     /// The blocks that a range touches, each with the part of the range in it.
     pub fn split(&self, range: Range<u64>) -> impl Iterator<Item = (u32, Range<u64>)> + use<> {
-        let shift = self.blocks.shift;
-        let mut at = range.start;
-        std::iter::from_fn(move || {
-            (at < range.end).then(|| {
-                let block = at >> shift;
-                let part = at..range.end.min((block + 1) << shift);
-                at = part.end;
-                (block as u32, part)
-            })
-        })
+        self.blocks.split(range)
     }
 
     /// The first sector of a block, or [`spec::UNUSED`].

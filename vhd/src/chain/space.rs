@@ -8,7 +8,6 @@
 //!
 //! The file grows by many blocks at a time. When the disk is closed it is cut again behind the last block.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -52,14 +51,32 @@ struct State {
     footer_moved: bool,
     /// The file's length or blocks were changed, so that closing has something to do.
     touched: bool,
-    /// Blocks that no table entry names, neither in memory nor on disk. `true`: they read as zeros.
-    free: Vec<(u32, bool)>,
-    /// Free blocks that a reader may still look at, with the phases that were seen without readers.
-    limbo: Vec<(u32, [bool; 2])>,
+    free: Vec<Free>,
+    limbo: Vec<Limbo>,
+    /// Ranges of the file between blocks, left by blocks that were freed before the image was opened; the first in
+    /// the file is the last here. Anything may be in them.
+    gaps: Vec<Range<u64>>,
+}
+
+/// Space for a block that no table entry names, neither in memory nor on disk.
+#[derive(Debug, Clone, Copy)]
+struct Free {
+    sector: u32,
+    /// It reads as zeros.
+    clean: bool,
+}
+
+/// As [`Free`], but a reader may still look at it.
+#[derive(Debug, Clone, Copy)]
+struct Limbo {
+    sector: u32,
+    /// The phases of readers that were seen empty since.
+    quiet: [bool; 2],
 }
 
 impl Space {
-    pub fn new(sparse: &Sparse, footer: &Footer, table: &Table, ahead: u64) -> Self {
+    /// For an image as it was opened, with its table.
+    pub fn new(sparse: &Sparse, footer: &Footer, table: &Table, writable: bool, ahead: u64) -> Self {
         let own = footer.creator_application == spec::CREATOR_APPLICATION
             && footer.creator_version.get() == spec::CREATOR_VERSION;
         let tail = sparse.tail;
@@ -69,7 +86,7 @@ impl Space {
         } else {
             tail.end.max(tail.limit).next_multiple_of(spec::SECTOR)
         };
-        let free = if own {
+        let gaps = if own && writable {
             gaps(table, &sparse.blocks)
         } else {
             Vec::new()
@@ -80,8 +97,9 @@ impl Space {
             len: tail.file_len,
             footer_moved: false,
             touched: false,
-            free,
+            free: Vec::new(),
             limbo: Vec::new(),
+            gaps,
         };
         Self {
             blocks: sparse.blocks,
@@ -99,8 +117,7 @@ impl Space {
     /// Finds room for a block; its bitmap and its data read as zeros.
     pub fn reserve(&self, chain: &Chain, leaf: &Leaf) -> Result<u32> {
         self.reclaim(chain);
-        let recycled = self.state().free.pop();
-        if let Some((sector, clean)) = recycled {
+        if let Some(Free { sector, clean }) = self.recycle() {
             if !clean {
                 let start = u64::from(sector) * spec::SECTOR;
                 write_zeros(chain, start..start + self.blocks.footprint())?;
@@ -119,6 +136,24 @@ impl Space {
         }
         state.next = end;
         Ok(sector)
+    }
+
+    /// Takes a free block, or as much of a gap as one needs.
+    fn recycle(&self) -> Option<Free> {
+        let mut state = self.state();
+        if let Some(free) = state.free.pop() {
+            return Some(free);
+        }
+        while let Some(gap) = state.gaps.last_mut() {
+            let data = (gap.start + self.blocks.bitmap).next_multiple_of(ALIGNMENT);
+            if data + self.blocks.size() <= gap.end {
+                gap.start = data + self.blocks.size();
+                let sector = ((data - self.blocks.bitmap) / spec::SECTOR) as u32;
+                return Some(Free { sector, clean: false });
+            }
+            state.gaps.pop();
+        }
+        None
     }
 
     /// The block whose padding starts at `start`: its first sector, and where the next one's padding starts.
@@ -214,12 +249,12 @@ impl Space {
 
     /// Takes back what [`Space::reserve`] gave, unused.
     pub fn give_back(&self, sector: u32) {
-        self.state().free.push((sector, true));
+        self.state().free.push(Free { sector, clean: true });
     }
 
     /// Takes back what [`Space::reserve`] gave, after writes to it may have happened.
     pub fn give_back_used(&self, sector: u32) {
-        self.state().free.push((sector, false));
+        self.state().free.push(Free { sector, clean: false });
     }
 
     /// Where the footer has to be written, if it is not at the end of the file.
@@ -248,9 +283,10 @@ impl Space {
         if !freed.is_empty() {
             let mut state = self.state();
             state.touched = true;
+            let quiet = [false; 2];
             state
                 .limbo
-                .extend(freed.into_iter().map(|sector| (sector, [false; 2])));
+                .extend(freed.into_iter().map(|sector| Limbo { sector, quiet }));
             drop(state);
             chain.readers.turn();
         }
@@ -266,13 +302,13 @@ impl Space {
                 return;
             }
             let quiet = chain.readers.quiet();
-            state.limbo.retain_mut(|(sector, seen)| {
-                for (seen, quiet) in seen.iter_mut().zip(quiet) {
-                    *seen |= quiet;
+            state.limbo.retain_mut(|limbo| {
+                for (seen, now) in limbo.quiet.iter_mut().zip(quiet) {
+                    *seen |= now;
                 }
-                let waits = *seen != [true; 2];
+                let waits = limbo.quiet != [true; 2];
                 if !waits {
-                    ready.push(*sector);
+                    ready.push(limbo.sector);
                 }
                 waits
             });
@@ -285,11 +321,11 @@ impl Space {
                 .storage
                 .punch(start..start + self.blocks.footprint())
                 .unwrap_or(false);
-            self.state().free.push((sector, clean));
+            self.state().free.push(Free { sector, clean });
         }
     }
 
-    /// Cuts the file behind its last block, with the footer there. Everything else is on disk already.
+    /// Cuts the file behind its last block, with the footer there, for the last time. Everything else is on disk.
     pub fn trim(&self, chain: &Chain, leaf: &Leaf) -> Result<()> {
         let mut state = self.state();
         if !state.touched {
@@ -319,36 +355,24 @@ impl Space {
             .and_then(|()| storage.set_len(end + spec::SECTOR))
             .and_then(|()| storage.sync())
             .map_err(|error| chain.write_io(error, "cutting the end of"))?;
-        state.len = end + spec::SECTOR;
-        state.next = end;
         state.touched = false;
-        // Free blocks behind the end are gone.
-        let gone = |sector: u32| u64::from(sector) * spec::SECTOR >= end;
-        state.free.retain(|&(sector, _)| !gone(sector));
-        state.limbo.retain(|&(sector, _)| !gone(sector));
         Ok(())
     }
 }
 
-/// Room for blocks between the blocks of a file, as it is left by blocks that were freed.
-fn gaps(table: &Table, blocks: &Blocks) -> Vec<(u32, bool)> {
-    let mut free = BTreeSet::new();
+/// The ranges between the blocks of a file that have room for another one, the first in the file last.
+fn gaps(table: &Table, blocks: &Blocks) -> Vec<Range<u64>> {
+    let offset = |sector: u32| u64::from(sector) * spec::SECTOR;
     let sorted = table.by_position();
-    for pair in sorted.windows(2) {
-        let &[(one, _), (other, _)] = pair else { continue };
-        let gap_end = u64::from(other) * spec::SECTOR;
-        let mut start = u64::from(one) * spec::SECTOR + blocks.footprint();
-        loop {
-            let data = (start + blocks.bitmap).next_multiple_of(ALIGNMENT);
-            if data + blocks.size() > gap_end {
-                break;
-            }
-            free.insert(((data - blocks.bitmap) / spec::SECTOR) as u32);
-            start = data + blocks.size();
-        }
-    }
-    // The lowest are used first, from the end of the list.
-    free.into_iter().rev().map(|sector| (sector, false)).collect()
+    let between = sorted.windows(2).rev().filter_map(|pair| {
+        let &[(one, _), (other, _)] = pair else {
+            return None;
+        };
+        Some(offset(one) + blocks.footprint()..offset(other))
+    });
+    between
+        .filter(|gap| gap.end - gap.start >= blocks.footprint())
+        .collect()
 }
 
 /// Makes a range of the leaf's file zero.

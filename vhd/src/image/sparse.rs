@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The structures of a dynamic or differencing image: header, block allocation table and parent locators.
 
+use std::ops::Range;
 use std::path::Path;
 
 use zerocopy::{FromZeros, IntoBytes};
@@ -66,6 +67,20 @@ impl Blocks {
     pub fn sectors(&self, block: u32) -> u32 {
         let start = u64::from(block) << self.shift;
         (self.disk.saturating_sub(start).min(self.size()) / spec::SECTOR) as u32
+    }
+
+    /// The blocks that a range of the disk touches, each with the part of the range in it.
+    pub fn split(&self, range: Range<u64>) -> impl Iterator<Item = (u32, Range<u64>)> + use<> {
+        let shift = self.shift;
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            (at < range.end).then(|| {
+                let block = at >> shift;
+                let part = at..range.end.min((block + 1) << shift);
+                at = part.end;
+                (block as u32, part)
+            })
+        })
     }
 
     /// File offset of the byte at `position` of the disk, whose block starts at `sector`.

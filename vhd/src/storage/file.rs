@@ -180,7 +180,7 @@ impl FileSystem for HostFileSystem {
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
         // A second link never replaces a file, which a rename would.
         match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from)?,
+            Ok(()) => fs::remove_file(from).inspect_err(|_| drop(fs::remove_file(to)))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
             // No links on this volume: an empty file of our own claims the name, and only that is replaced.
             Err(_) => {
