@@ -20,15 +20,19 @@
 
 mod chain;
 pub mod compare;
+pub mod convert;
 pub mod create;
 mod disk;
+mod draft;
 mod error;
 pub mod format;
 mod geometry;
 mod image;
+pub mod merge;
 pub mod storage;
 pub mod task;
 pub mod testing;
+mod transfer;
 
 pub use chain::ReadGuard;
 pub use chain::extent::{Extent, Source};
