@@ -11,3 +11,5 @@ mod lab;
 mod bad_use;
 #[path = "disk/basics.rs"]
 mod basics;
+#[path = "disk/operations.rs"]
+mod operations;

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk`: disk images.
 
+mod change;
 mod compare;
+mod convert;
 mod create;
 mod files;
 mod info;
+mod map;
+mod progress;
 mod range;
 
 use super::Error;
@@ -26,6 +30,13 @@ enum Command {
     Read(range::ReadArgs),
     Write(range::WriteArgs),
     Compare(compare::Args),
+    Convert(convert::Args),
+    Merge(change::MergeArgs),
+    Compact(change::CompactArgs),
+    Resize(change::ResizeArgs),
+    Relink(change::RelinkArgs),
+    Rebase(change::RebaseArgs),
+    Map(map::Args),
 }
 
 impl Args {
@@ -37,6 +48,13 @@ impl Args {
             Command::Read(args) => args.run(),
             Command::Write(args) => args.run(),
             Command::Compare(args) => args.run(),
+            Command::Convert(args) => args.run(),
+            Command::Merge(args) => args.run(),
+            Command::Compact(args) => args.run(),
+            Command::Resize(args) => args.run(),
+            Command::Relink(args) => args.run(),
+            Command::Rebase(args) => args.run(),
+            Command::Map(args) => args.run(),
         }
     }
 }
