@@ -2,6 +2,7 @@
 //! `vpc disk`: disk images.
 
 mod change;
+mod check;
 mod compare;
 mod convert;
 mod create;
@@ -29,6 +30,7 @@ enum Command {
     Info(info::Args),
     Read(range::ReadArgs),
     Write(range::WriteArgs),
+    Check(check::Args),
     Compare(compare::Args),
     Convert(convert::Args),
     Merge(change::MergeArgs),
@@ -47,6 +49,7 @@ impl Args {
             Command::Info(args) => args.run(),
             Command::Read(args) => args.run(),
             Command::Write(args) => args.run(),
+            Command::Check(args) => args.run(),
             Command::Compare(args) => args.run(),
             Command::Convert(args) => args.run(),
             Command::Merge(args) => args.run(),
