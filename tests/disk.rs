@@ -15,3 +15,5 @@ mod basics;
 mod checks;
 #[path = "disk/operations.rs"]
 mod operations;
+#[path = "disk/serving.rs"]
+mod serving;

@@ -9,8 +9,10 @@ mod create;
 mod files;
 mod info;
 mod map;
+mod nbd;
 mod progress;
 mod range;
+mod serve;
 
 use super::Error;
 
@@ -39,6 +41,7 @@ enum Command {
     Relink(change::RelinkArgs),
     Rebase(change::RebaseArgs),
     Map(map::Args),
+    Serve(serve::Args),
 }
 
 impl Args {
@@ -58,6 +61,7 @@ impl Args {
             Command::Relink(args) => args.run(),
             Command::Rebase(args) => args.run(),
             Command::Map(args) => args.run(),
+            Command::Serve(args) => args.run(),
         }
     }
 }

@@ -65,6 +65,13 @@ impl Lab {
         Self::installed("qemu-img").then(|| self.run(command, &[]))
     }
 
+    /// Runs a program in the folder, with words that may have spaces.
+    pub fn run_words(&self, program: &str, words: &[&str]) -> Done {
+        let mut command = Command::new(program);
+        command.args(words);
+        self.run(command, &[])
+    }
+
     pub fn installed(program: &str) -> bool {
         let found = Command::new(program)
             .arg("--version")
