@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk`: disk images.
 
+mod bench;
 mod change;
 mod check;
 mod compare;
@@ -42,6 +43,7 @@ enum Command {
     Rebase(change::RebaseArgs),
     Map(map::Args),
     Serve(serve::Args),
+    Bench(bench::Args),
 }
 
 impl Args {
@@ -62,6 +64,7 @@ impl Args {
             Command::Rebase(args) => args.run(),
             Command::Map(args) => args.run(),
             Command::Serve(args) => args.run(),
+            Command::Bench(args) => args.run(),
         }
     }
 }
