@@ -20,6 +20,7 @@ pub struct KvmVm {
     fd: Arc<VmFd>,
     supported: kb::CpuId,
     msrs: kb::MsrList,
+    tsc_deadline: bool,
     irqchip: Irqchip,
     /// The in-kernel chips as they were made.
     chips: Option<ChipState>,
@@ -53,6 +54,7 @@ impl KvmVm {
                 None
             }
         };
+        let tsc_deadline = kvm.check_extension(Cap::TscDeadlineTimer);
         let supported = call(
             "KVM_GET_SUPPORTED_CPUID",
             kvm.get_supported_cpuid(kb::KVM_MAX_CPUID_ENTRIES),
@@ -62,6 +64,7 @@ impl KvmVm {
             fd: Arc::new(fd),
             supported,
             msrs,
+            tsc_deadline,
             irqchip,
             chips,
         })
@@ -105,7 +108,7 @@ impl Vm for KvmVm {
     fn create_vcpu(&self, index: u8, profile: &CpuidProfile) -> Result<Box<dyn Vcpu>> {
         let fd = call("KVM_CREATE_VCPU", self.fd.create_vcpu(u64::from(index)))?;
         let mut cpuid = self.supported.clone();
-        cpuid::for_vcpu(&mut cpuid, index, profile);
+        cpuid::for_vcpu(&mut cpuid, index, self.tsc_deadline, profile);
         call("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid))?;
         Ok(Box::new(KvmVcpu::new(fd, index, self.irqchip, &self.msrs)?))
     }
