@@ -2,6 +2,7 @@
 //! The command line: one module a subcommand.
 
 pub mod ctl;
+pub mod disk;
 pub mod exit;
 pub mod host;
 pub mod run;
@@ -24,6 +25,7 @@ pub struct Cli {
 enum Command {
     Run(Box<run::Args>),
     Ctl(ctl::Args),
+    Disk(disk::Args),
     Host(host::Args),
 }
 
@@ -33,6 +35,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
+            Command::Disk(args) => args.run(),
             Command::Host(args) => args.run(),
         }
     }

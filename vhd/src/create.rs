@@ -75,6 +75,10 @@ impl CreateOptions {
         self
     }
 
+    pub(crate) fn files(&self) -> &Arc<dyn FileSystem> {
+        &self.file_system
+    }
+
     fn footer(&self, format: Format, size: u64) -> Footer {
         let mut footer = Footer::new_zeroed();
         footer.cookie = spec::FOOTER_COOKIE;
@@ -293,7 +297,7 @@ fn publish(
     })
 }
 
-fn temporary_name(path: &Path) -> PathBuf {
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     let [a, b, c, d, ..] = id::random();
     path.with_file_name(format!(".{a:02x}{b:02x}{c:02x}{d:02x}.vhd.new"))
 }

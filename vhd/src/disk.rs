@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::format::{Footer, Header};
 use crate::geometry::Geometry;
 use crate::image::{Format, Image, Notice};
-use crate::storage::{FileSystem, HostFileSystem, Storage};
+use crate::storage::{Access, FileSystem, HostFileSystem, Storage};
 
 /// How a disk is opened.
 ///
@@ -125,6 +125,21 @@ impl Disk {
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let layers = open::open(path.as_ref(), options)?;
         let chain = Chain::new(layers, !options.read_only, options.cache, options.ahead);
+        Ok(Self {
+            chain: Arc::new(chain),
+        })
+    }
+
+    /// Opens one image without its parents: what it does not have itself reads as zeros.
+    pub(crate) fn open_alone(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let access = if options.read_only {
+            Access::Shared
+        } else {
+            Access::Exclusive
+        };
+        let image = open::open_image(&*options.file_system, path, access, options.format)?;
+        // Read-only as a disk even if its file is not: a write would lack the rest of its sectors.
+        let chain = Chain::new(vec![image], false, options.cache, options.ahead);
         Ok(Self {
             chain: Arc::new(chain),
         })

@@ -98,6 +98,9 @@ pub enum Kind {
     Loop,
     /// The chain is longer than this library follows.
     ChainTooDeep,
+
+    /// The operation was asked to stop.
+    Cancelled,
 }
 
 /// A failure, with the file it happened to.
@@ -322,6 +325,7 @@ impl fmt::Display for Error {
                 "`{path}` is too far down its chain of differencing disks: {} are followed. Merge some",
                 spec::MAX_CHAIN
             ),
+            Kind::Cancelled => write!(f, "The work on `{path}` was cancelled"),
         }
     }
 }

@@ -19,14 +19,20 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod compare;
+pub mod convert;
 pub mod create;
 mod disk;
+mod draft;
 mod error;
 pub mod format;
 mod geometry;
 mod image;
+pub mod merge;
 pub mod storage;
+pub mod task;
 pub mod testing;
+mod transfer;
 
 pub use chain::ReadGuard;
 pub use chain::extent::{Extent, Source};
@@ -37,3 +43,4 @@ pub use error::{Damage, Error, Kind, Result, Structure};
 pub use geometry::Geometry;
 pub use image::{Format, Notice};
 pub use storage::Storage;
+pub use task::{Task, Watch};

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `vpc disk`: disk images.
+
+mod compare;
+mod create;
+mod files;
+mod info;
+mod range;
+
+use super::Error;
+
+/// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks.
+///
+/// Sizes and offsets are in bytes, or take K, M, G and T. The exit code is 0 when it is done, 1 when a difference or damage was
+/// found, and 2 for wrong use or a failure.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Create(create::Args),
+    Info(info::Args),
+    Read(range::ReadArgs),
+    Write(range::WriteArgs),
+    Compare(compare::Args),
+}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<u8, Error> {
+        match self.command {
+            Command::Create(args) => args.run(),
+            Command::Info(args) => args.run(),
+            Command::Read(args) => args.run(),
+            Command::Write(args) => args.run(),
+            Command::Compare(args) => args.run(),
+        }
+    }
+}

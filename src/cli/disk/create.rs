@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `vpc disk create`
+
+use super::files;
+use crate::cli::{Error, exit, size};
+use std::path::{Path, PathBuf};
+
+/// Makes a new image. Its folder is created; a file that is there already is never overwritten.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The new image
+    path: PathBuf,
+    /// What kind of image
+    #[arg(long = "type", value_enum)]
+    kind: Kind,
+    /// Size of the disk, exact to the byte; a differencing disk has its parent's
+    #[arg(long, value_parser = size::parse, required_unless_present = "parent", conflicts_with = "parent")]
+    size: Option<u64>,
+    /// The parent of a differencing disk
+    #[arg(long, required_if_eq("kind", "differencing"))]
+    parent: Option<PathBuf>,
+    /// Size of the blocks of a dynamic or differencing disk: a power of two from 4K to 256M
+    #[arg(long, value_parser = size::parse, default_value = "2M")]
+    block_size: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// All of the disk is in the file
+    Fixed,
+    /// The file grows as the disk is written
+    Dynamic,
+    /// The file has what differs from its parent
+    Differencing,
+}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<u8, Error> {
+        // A number that does not fit is no power of two either: zero stands for it.
+        let block_size = u32::try_from(self.block_size).unwrap_or(0);
+        let options = vhd::CreateOptions::new().block_size(block_size);
+        let path = &self.path;
+        match (self.kind, &self.parent) {
+            (Kind::Differencing, Some(parent)) => {
+                // Else the folder would be made for nothing.
+                check_parent(parent)?;
+                files::in_new_folder(path, || {
+                    vhd::create::differencing(path, parent, &options).map_err(|e| Error::wrong(&e))
+                })?;
+            }
+            (Kind::Fixed | Kind::Dynamic, Some(_)) => {
+                return Err(Error::Use(
+                    "only a differencing disk has a parent: use --type differencing, or --size in place of --parent"
+                        .to_owned(),
+                ));
+            }
+            (kind, None) => {
+                let size = self.size.unwrap_or_default();
+                files::in_new_folder(path, || {
+                    let create = match kind {
+                        Kind::Fixed => vhd::create::fixed(path, size, &options),
+                        Kind::Dynamic | Kind::Differencing => vhd::create::dynamic(path, size, &options),
+                    };
+                    create.map_err(|e| Error::wrong(&e))
+                })?;
+            }
+        }
+        Ok(exit::DONE)
+    }
+}
+
+/// A parent must be usable with all of its own parents, or the child could never be opened.
+fn check_parent(parent: &Path) -> Result<(), Error> {
+    let disk = files::open(parent, &files::Opening::default().read_only())?;
+    if disk.format() == vhd::Format::Raw {
+        return Err(Error::Use(format!(
+            "`{}` is a raw disk, which has no identity that a child could know it by: convert it with `vpc disk convert` first",
+            parent.display()
+        )));
+    }
+    disk.close().map_err(|e| Error::wrong(&e))
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What all commands on images need of the host: opening them, and folders for new ones.
+
+use crate::cli::Error;
+use std::path::{Path, PathBuf};
+
+/// How an image that exists is opened.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Opening {
+    /// Look for parents in this folder too
+    #[arg(long = "search", value_name = "FOLDER")]
+    search: Vec<PathBuf>,
+    /// Accept a parent that was modified after its child was made
+    #[arg(long)]
+    ignore_parent_time: bool,
+}
+
+impl Opening {
+    /// Options for reading.
+    pub fn read_only(&self) -> vhd::OpenOptions {
+        self.for_writing().read_only(true)
+    }
+
+    /// Options for reading and writing.
+    pub fn for_writing(&self) -> vhd::OpenOptions {
+        let options = vhd::OpenOptions::new().ignore_parent_timestamp(self.ignore_parent_time);
+        self.search.iter().fold(options, vhd::OpenOptions::search_path)
+    }
+}
+
+/// Opens an image with its parents.
+pub fn open(path: &Path, options: &vhd::OpenOptions) -> Result<vhd::Disk, Error> {
+    check_file(path)?;
+    vhd::Disk::open(path, options).map_err(|e| Error::wrong(&e))
+}
+
+/// Refuses what is there but can hold no image, in words that say what it is. The library would call a device or a pipe empty.
+pub fn check_file(path: &Path) -> Result<(), Error> {
+    let what = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => "a folder; give an image file",
+        Ok(metadata) if !metadata.is_file() => "not a regular file; give an image file",
+        Ok(metadata) if metadata.len() == 0 => "empty; give an image file",
+        // Opening it says what is wrong, better than this could.
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    Err(Error::Use(format!("`{}` is {what}", path.display())))
+}
+
+/// Makes a new image with `make`, and the folders that it needs. When that fails, no folder is left that was not there before.
+pub fn in_new_folder<T>(path: &Path, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => return make(),
+    };
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+        .collect();
+    let made = std::fs::create_dir_all(folder)
+        .map_err(|e| {
+            Error::Use(format!(
+                "the folder `{}` cannot be created: {e}",
+                folder.display()
+            ))
+        })
+        .and_then(|()| make());
+    if made.is_err() {
+        for folder in missing {
+            // Only empty folders can be removed so; one that someone else has used meanwhile stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+    made
+}

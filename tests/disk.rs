@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `vpc disk` as its users see it: the built program, its output, its exit codes and what it leaves on the host. Where qemu-img is
+//! installed it is the second opinion; it is independent of this project.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "disk/lab.rs"]
+mod lab;
+
+#[path = "disk/bad_use.rs"]
+mod bad_use;
+#[path = "disk/basics.rs"]
+mod basics;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Files that are not complete yet.
+//!
+//! An operation that makes a new image, or a new version of one, works on a file of its own beside it. Only when all
+//! of that is durable does it get the name; whatever goes wrong before leaves everything as it was.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::create::temporary_name;
+use crate::error::{Error, Kind, Result};
+use crate::storage::FileSystem;
+
+/// A name for a file that is being made. Whatever has it when this is dropped is removed.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    path: PathBuf,
+    target: PathBuf,
+    files: Arc<dyn FileSystem>,
+}
+
+impl Draft {
+    /// For a file that will have the name `target`.
+    pub fn new(target: &Path, files: &Arc<dyn FileSystem>) -> Result<Self> {
+        if target.file_name().is_none() {
+            return Err(Error::new(Kind::InvalidName, target));
+        }
+        Ok(Self {
+            path: temporary_name(target),
+            target: target.to_owned(),
+            files: Arc::clone(files),
+        })
+    }
+
+    /// As [`Draft::new`]; refuses a name that is taken, before any work is done.
+    pub fn for_new(target: &Path, files: &Arc<dyn FileSystem>) -> Result<Self> {
+        if files.canonical(target).is_ok() {
+            return Err(Error::new(Kind::AlreadyExists, target));
+        }
+        Self::new(target, files)
+    }
+
+    /// The file's name while it is being made.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its final name, which must be free.
+    pub fn publish(self) -> Result<()> {
+        let published = self.files.publish(&self.path, &self.target);
+        published.map_err(|error| Error::io(error, &self.target, "naming"))
+    }
+
+    /// Puts the file in the place of the old version of it, on the host's file system. Readers see either one.
+    ///
+    /// The content that children of the image see is the same, so the time by which they know it stays too.
+    pub fn replace(self) -> Result<()> {
+        let error = |error| Error::io(error, &self.target, "replacing");
+        let old = std::fs::metadata(&self.target).map_err(error)?;
+        let file = File::options().write(true).open(&self.path).map_err(error)?;
+        file.set_permissions(old.permissions()).map_err(error)?;
+        file.set_modified(old.modified().map_err(error)?).map_err(error)?;
+        file.sync_all().map_err(error)?;
+        drop(file);
+        std::fs::rename(&self.path, &self.target).map_err(error)?;
+        let folder = self
+            .target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        // Not every system can sync a folder. Where that fails a power cut may bring the old version back, which is
+        // as good an image as the new one.
+        if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Once it has its final name there is nothing here any more.
+        let _ = self.files.remove(&self.path);
+    }
+}
