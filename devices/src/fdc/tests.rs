@@ -10,6 +10,7 @@ mod registers;
 mod transfers;
 
 use super::*;
+use crate::block::MediumError;
 use crate::bus::Device;
 use crate::testing::{TestClock, TestDma, TestMedium, TestTimer, TestWire};
 use media::DriveType;
@@ -109,8 +110,10 @@ impl Rig {
     /// Lets time pass until nothing is left to happen by itself.
     pub fn run(&mut self) {
         let mut turns = 0;
-        while let Some(at) = self.timer.fire() {
+        while let Some(at) = self.timer.deadline() {
             self.clock.set(at.max(self.clock.now()));
+            // One shot.
+            self.timer.disarm();
             self.fdc.expire();
             turns += 1;
             assert!(turns < 10_000, "the controller does not come to rest");

@@ -549,7 +549,7 @@ impl Fdc {
             Kind::Write { deleted } => {
                 let began = (transfer.target, transfer.id);
                 self.write_data(transfer, found.sector, fifo.into_data(), deleted);
-                let then = transfer.advance(1, found.track).then_some(END_OF_CYLINDER);
+                let then = transfer.advance(1, found.track).then(|| END_OF_CYLINDER);
                 transfer.stage = Stage::Writing { began, then };
                 Step::Again
             }
