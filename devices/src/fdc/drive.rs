@@ -96,7 +96,7 @@ impl Drive {
         let cylinder = self.cylinder / spacing;
         let there = mfm
             && format.rate_in(self.kind) == Some(rate)
-            && self.cylinder % spacing == 0
+            && self.cylinder.is_multiple_of(spacing)
             && cylinder < format.cylinders()
             && head < format.heads();
         there.then_some(Track {

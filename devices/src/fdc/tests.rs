@@ -110,10 +110,8 @@ impl Rig {
     /// Lets time pass until nothing is left to happen by itself.
     pub fn run(&mut self) {
         let mut turns = 0;
-        while let Some(at) = self.timer.deadline() {
+        while let Some(at) = self.timer.fire() {
             self.clock.set(at.max(self.clock.now()));
-            // One shot.
-            self.timer.disarm();
             self.fdc.expire();
             turns += 1;
             assert!(turns < 10_000, "the controller does not come to rest");
