@@ -289,7 +289,7 @@ fn a_masked_channel_is_waited_for_and_then_an_overrun() {
     rig.dma.mask(true);
     rig.send(&transfer(READ, 0, [0, 0, 1], 18));
     for _ in 0..3 {
-        let at = rig.timer.deadline().unwrap();
+        let at = rig.timer.fire().unwrap();
         rig.clock.set(at);
         rig.fdc.expire();
     }
