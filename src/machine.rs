@@ -215,7 +215,7 @@ impl Machine {
         self.remote.clone()
     }
 
-    /// The text on the screen; `None` in a graphics mode.
+    /// The text on the screen; `None` while it is off or in a graphics mode.
     pub fn text_screen(&self) -> Option<TextScreen> {
         lock(&self.board.vga).text_screen()
     }

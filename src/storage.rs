@@ -79,6 +79,18 @@ impl Purpose {
     }
 }
 
+/// How this program opens images: with the host's calls for file space.
+pub fn options() -> vhd::OpenOptions {
+    #[cfg(target_os = "linux")]
+    let calls = vhd::storage::HostCalls {
+        punch: Some(crate::host::punch),
+        allocate: Some(crate::host::allocate),
+    };
+    #[cfg(not(target_os = "linux"))]
+    let calls = vhd::storage::HostCalls::default();
+    vhd::OpenOptions::new().file_system(Arc::new(vhd::storage::HostFileSystem::new(calls)))
+}
+
 /// An opened image that is not in a drive yet.
 pub struct Image {
     disk: vhd::Disk,
@@ -106,7 +118,7 @@ impl Image {
         // Only hard disks come as VHDs: a disc or diskette whose last bytes look like a VHD's footer is still what it is.
         let read_only =
             purpose == Purpose::Dvd || metadata.as_ref().is_ok_and(|m| m.permissions().readonly());
-        let options = vhd::OpenOptions::new().read_only(read_only);
+        let options = options().read_only(read_only);
         let options = if purpose == Purpose::HardDisk {
             options
         } else {

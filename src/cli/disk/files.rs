@@ -23,7 +23,7 @@ impl Opening {
 
     /// Options for reading and writing.
     pub fn for_writing(&self) -> vhd::OpenOptions {
-        let options = vhd::OpenOptions::new().ignore_parent_timestamp(self.ignore_parent_time);
+        let options = crate::storage::options().ignore_parent_timestamp(self.ignore_parent_time);
         self.search.iter().fold(options, vhd::OpenOptions::search_path)
     }
 }
