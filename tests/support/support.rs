@@ -98,7 +98,7 @@ pub struct Log(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
 impl Log {
     /// Where the console goes.
-    pub fn sink(&self) -> Box<dyn FnMut(&[u8]) + Send> {
+    pub fn sink(&self) -> virtualpc::machine::Sink {
         let log = self.0.clone();
         Box::new(move |bytes| {
             log.0.lock().unwrap().extend_from_slice(bytes);
