@@ -79,8 +79,8 @@ impl Purpose {
     }
 }
 
-/// How this program opens images: with the host's calls for file space.
-pub fn options() -> vhd::OpenOptions {
+/// The host's files, with its calls for giving space back and taking it ahead.
+pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
     #[cfg(target_os = "linux")]
     let calls = vhd::storage::HostCalls {
         punch: Some(crate::host::punch),
@@ -88,7 +88,12 @@ pub fn options() -> vhd::OpenOptions {
     };
     #[cfg(not(target_os = "linux"))]
     let calls = vhd::storage::HostCalls::default();
-    vhd::OpenOptions::new().file_system(Arc::new(vhd::storage::HostFileSystem::new(calls)))
+    Arc::new(vhd::storage::HostFileSystem::new(calls))
+}
+
+/// How this program opens images.
+pub fn options() -> vhd::OpenOptions {
+    vhd::OpenOptions::new().file_system(file_system())
 }
 
 /// An opened image that is not in a drive yet.

@@ -11,3 +11,7 @@ mod lab;
 mod bad_use;
 #[path = "disk/basics.rs"]
 mod basics;
+#[path = "disk/checks.rs"]
+mod checks;
+#[path = "disk/operations.rs"]
+mod operations;

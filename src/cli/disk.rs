@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk`: disk images.
 
+mod change;
+mod check;
 mod compare;
+mod convert;
 mod create;
 mod files;
 mod info;
+mod map;
+mod progress;
 mod range;
 
 use super::Error;
@@ -25,7 +30,15 @@ enum Command {
     Info(info::Args),
     Read(range::ReadArgs),
     Write(range::WriteArgs),
+    Check(check::Args),
     Compare(compare::Args),
+    Convert(convert::Args),
+    Merge(change::MergeArgs),
+    Compact(change::CompactArgs),
+    Resize(change::ResizeArgs),
+    Relink(change::RelinkArgs),
+    Rebase(change::RebaseArgs),
+    Map(map::Args),
 }
 
 impl Args {
@@ -36,7 +49,15 @@ impl Args {
             Command::Info(args) => args.run(),
             Command::Read(args) => args.run(),
             Command::Write(args) => args.run(),
+            Command::Check(args) => args.run(),
             Command::Compare(args) => args.run(),
+            Command::Convert(args) => args.run(),
+            Command::Merge(args) => args.run(),
+            Command::Compact(args) => args.run(),
+            Command::Resize(args) => args.run(),
+            Command::Relink(args) => args.run(),
+            Command::Rebase(args) => args.run(),
+            Command::Map(args) => args.run(),
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn fill(
         .format(format)
         .file_system(options.files().clone());
     let target = Disk::open(draft.path(), &opening)?;
-    transfer(source, &target, Scope::All, watch)?;
+    transfer(source, &target, Scope::Empty, watch)?;
     watch.check_path(path)?;
     target.close()
 }

@@ -21,8 +21,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// For a file that will have the name `target`.
-    pub fn new(target: &Path, files: &Arc<dyn FileSystem>) -> Result<Self> {
+    fn new(target: &Path, files: &Arc<dyn FileSystem>) -> Result<Self> {
         if target.file_name().is_none() {
             return Err(Error::new(Kind::InvalidName, target));
         }
@@ -33,7 +32,14 @@ impl Draft {
         })
     }
 
-    /// As [`Draft::new`]; refuses a name that is taken, before any work is done.
+    /// For a new version of a file that exists, wherever links to it are.
+    pub fn for_existing(target: &Path, files: &Arc<dyn FileSystem>) -> Result<Self> {
+        let full = files.canonical(target);
+        let full = full.map_err(|error| Error::io(error, target, "finding the full name of"))?;
+        Self::new(&full, files)
+    }
+
+    /// For a new file; refuses a name that is taken, before any work is done.
     pub fn for_new(target: &Path, files: &Arc<dyn FileSystem>) -> Result<Self> {
         if files.canonical(target).is_ok() {
             return Err(Error::new(Kind::AlreadyExists, target));

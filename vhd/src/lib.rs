@@ -19,6 +19,8 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod check;
+pub mod compact;
 pub mod compare;
 pub mod convert;
 pub mod create;
@@ -28,7 +30,11 @@ mod error;
 pub mod format;
 mod geometry;
 mod image;
+pub mod map;
 pub mod merge;
+pub mod relink;
+pub mod resize;
+mod rewrite;
 pub mod storage;
 pub mod task;
 pub mod testing;

@@ -11,10 +11,12 @@ use crate::task::Watch;
 /// Bytes that are moved in one step: the most that a cancelled transfer still does.
 const STEP: u64 = 2 << 20;
 
-/// What of the source is transferred.
+/// What is known of the two disks beforehand, so that it need not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// All of its content.
+    /// The target was just made, and reads as zeros.
+    Empty,
+    /// Nothing: all of both is compared.
     All,
     /// What its top image has; for all else the target reads as the source already.
     Leaf,
@@ -43,14 +45,17 @@ pub(crate) fn transfer(source: &Disk, target: &Disk, scope: Scope, watch: &Watch
         let guard = source.resolve_read(at..end, &mut extents)?;
         drop(guard);
         for part in wanted(&extents, scope) {
-            if part.source == Source::Zero && reads_as_zero(target, part)? {
+            if part.source == Source::Zero && (scope == Scope::Empty || reads_as_zero(target, part)?) {
                 continue;
             }
             let bytes = part.len as usize;
             new.resize(bytes, 0);
             old.resize(bytes, 0);
             source.read_at(part.offset, &mut new)?;
-            target.read_at(part.offset, &mut old)?;
+            match scope {
+                Scope::Empty => old.fill(0),
+                Scope::All | Scope::Leaf => target.read_at(part.offset, &mut old)?,
+            }
             written += write_changes(target, part.offset, &old, &new, grain as usize)?;
         }
         watch.advance(end - at);
@@ -62,7 +67,7 @@ pub(crate) fn transfer(source: &Disk, target: &Disk, scope: Scope, watch: &Watch
 /// The parts that have to be looked at.
 fn wanted(extents: &[Extent], scope: Scope) -> impl Iterator<Item = &Extent> {
     extents.iter().filter(move |extent| match (scope, extent.source) {
-        (Scope::All, _) | (Scope::Leaf, Source::File { layer: 0, .. }) => true,
+        (Scope::Empty | Scope::All, _) | (Scope::Leaf, Source::File { layer: 0, .. }) => true,
         (Scope::Leaf, Source::File { .. } | Source::Zero) => false,
     })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk compare`
 
-use super::files;
+use super::{files, progress};
 use crate::cli::{Error, exit};
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ impl Args {
                 return Ok(exit::FOUND);
             }
         }
-        let found = vhd::compare::compare(&a, &b, &vhd::Watch::default()).map_err(|e| Error::wrong(&e))?;
+        let found = progress::run("Comparing", move |watch| vhd::compare::compare(&a, &b, watch))?;
         match found {
             Some(offset) => {
                 println!("the disks differ, first at offset {offset}");

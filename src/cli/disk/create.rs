@@ -39,7 +39,7 @@ impl Args {
     pub fn run(self) -> Result<u8, Error> {
         // A number that does not fit is no power of two either: zero stands for it.
         let block_size = u32::try_from(self.block_size).unwrap_or(0);
-        let options = vhd::CreateOptions::new().block_size(block_size);
+        let options = files::creating().block_size(block_size);
         let path = &self.path;
         match (self.kind, &self.parent) {
             (Kind::Differencing, Some(parent)) => {

@@ -28,6 +28,18 @@ impl Opening {
     }
 }
 
+/// Options for new images.
+pub fn creating() -> vhd::CreateOptions {
+    vhd::CreateOptions::new().file_system(crate::storage::file_system())
+}
+
+/// Bytes that a file takes on the host, which is less than its size if it has holes; zero if that cannot be told.
+pub fn allocated(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    // The unit of `st_blocks` is 512 bytes whatever the file system's blocks are.
+    std::fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
+}
+
 /// Opens an image with its parents.
 pub fn open(path: &Path, options: &vhd::OpenOptions) -> Result<vhd::Disk, Error> {
     check_file(path)?;

@@ -119,7 +119,7 @@ impl Image {
             format: layer.format().to_string(),
             virtual_size: layer.disk_size(),
             file_size: metadata.as_ref().map(std::fs::Metadata::len),
-            allocated: metadata.as_ref().map(allocated),
+            allocated: metadata.as_ref().map(|_| files::allocated(layer.path())),
             geometry: Geometry {
                 cylinders: geometry.cylinders,
                 heads: geometry.heads,
@@ -213,12 +213,6 @@ impl Vhd {
 
 /// 2000-01-01 00:00 UTC, where VHD time begins, in seconds since 1970.
 const EPOCH: i64 = 946_684_800;
-
-fn allocated(metadata: &std::fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    // The unit of `st_blocks` is 512 bytes whatever the file system's blocks are.
-    metadata.blocks() * 512
-}
 
 fn id(bytes: &[u8; 16]) -> String {
     let groups = [0..4, 4..6, 6..8, 8..10, 10..16];
