@@ -139,6 +139,14 @@ pub fn load(
     }
 }
 
+/// Finds out whether a kernel can be started on a machine with this memory, without the machine.
+pub fn rehearse(layout: Layout, direct: &DirectKernel) -> Result<(), Error> {
+    let range = (GuestAddress(0), layout.below_4g as usize);
+    let ram = GuestMemoryMmap::from_ranges(&[range])
+        .map_err(|error| read_error(&direct.kernel, io::Error::other(error.to_string())))?;
+    load(&ram, layout, direct, None).map(drop)
+}
+
 /// What a kernel's file is.
 enum Format {
     Linux,
