@@ -58,7 +58,14 @@ impl Run {
     /// A machine that ends where it would restart, COM1 on our side.
     pub fn new() -> Self {
         let mut command = Command::new(VPC);
-        command.args(["run", "--no-reboot", "--serial", "stdio", "--cpu-without", WITHOUT]);
+        command.args([
+            "run",
+            "--no-reboot",
+            "--serial",
+            "stdio",
+            "--cpu-without",
+            WITHOUT,
+        ]);
         Self(command)
     }
 
@@ -220,7 +227,11 @@ impl Ended {
     #[track_caller]
     pub fn assert_passed(&self) {
         assert_eq!(self.status.code(), Some(0), "{}", self.text());
-        assert!(self.log.iter().any(|line| line == "VPCTEST done"), "{}", self.text());
+        assert!(
+            self.log.iter().any(|line| line == "VPCTEST done"),
+            "{}",
+            self.text()
+        );
         self.assert_clean();
     }
 
@@ -253,7 +264,11 @@ impl Ended {
             .iter()
             .filter(|line| COMPLAINTS.iter().any(|c| line.contains(c)))
             .collect();
-        assert!(found.is_empty(), "the kernel complains: {found:#?}\n{}", self.text());
+        assert!(
+            found.is_empty(),
+            "the kernel complains: {found:#?}\n{}",
+            self.text()
+        );
     }
 
     #[track_caller]

@@ -27,7 +27,14 @@ fn chain(work: &Work, content: &Path) -> std::path::PathBuf {
     let (base, child) = (work.path("base.vhd"), work.path("child.vhd"));
     let word = OsStr::new;
     disk(
-        &[word("create"), base.as_ref(), word("--type"), word("dynamic"), word("--size"), word("64M")],
+        &[
+            word("create"),
+            base.as_ref(),
+            word("--type"),
+            word("dynamic"),
+            word("--size"),
+            word("64M"),
+        ],
         Stdio::null(),
     );
     disk(
@@ -36,7 +43,14 @@ fn chain(work: &Work, content: &Path) -> std::path::PathBuf {
     );
     let kind = word("differencing");
     disk(
-        &[word("create"), child.as_ref(), word("--type"), kind, word("--parent"), base.as_ref()],
+        &[
+            word("create"),
+            child.as_ref(),
+            word("--type"),
+            kind,
+            word("--parent"),
+            base.as_ref(),
+        ],
         Stdio::null(),
     );
     child
@@ -73,10 +87,20 @@ fn media_of_a_differencing_disk_dvd_and_floppy() {
         .kernel("standard", "vpctest=media vpcudma=1")
         .finish();
     ended.assert_passed();
-    for step in ["disk:reread", "dvd:read", "floppy:reread", "log", "udma dev1.0", "udma dev2.0"] {
+    for step in [
+        "disk:reread",
+        "dvd:read",
+        "floppy:reread",
+        "log",
+        "udma dev1.0",
+        "udma dev2.0",
+    ] {
         ended.assert_says(&format!("VPCTEST {step} ok"));
     }
-    assert!(before == std::fs::read(&base).unwrap(), "the base disk has changed");
+    assert!(
+        before == std::fs::read(&base).unwrap(),
+        "the base disk has changed"
+    );
     assert_ne!(
         std::fs::read(&floppy).unwrap(),
         std::fs::read(media("floppy-A.img")).unwrap(),
@@ -157,7 +181,14 @@ fn tools_on_every_drive() {
     let second = work.path("second.vhd");
     let word = OsStr::new;
     disk(
-        &[word("create"), second.as_ref(), word("--type"), word("dynamic"), word("--size"), word("32M")],
+        &[
+            word("create"),
+            second.as_ref(),
+            word("--type"),
+            word("dynamic"),
+            word("--size"),
+            word("32M"),
+        ],
         Stdio::null(),
     );
     let ended = Run::new()

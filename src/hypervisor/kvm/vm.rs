@@ -194,7 +194,13 @@ fn in_kernel_wiring() -> Vec<kb::kvm_irq_routing_entry> {
         0..8 => entry(irq, kb::KVM_IRQCHIP_PIC_MASTER, irq),
         _ => entry(irq, kb::KVM_IRQCHIP_PIC_SLAVE, irq - 8),
     };
-    let ioapic = |input: u32| entry(input, kb::KVM_IRQCHIP_IOAPIC, if input == 0 { CASCADE } else { input });
+    let ioapic = |input: u32| {
+        entry(
+            input,
+            kb::KVM_IRQCHIP_IOAPIC,
+            if input == 0 { CASCADE } else { input },
+        )
+    };
     let wired = |input: &u32| *input != CASCADE;
     let to_pic = (0..16).filter(wired).map(pic);
     let to_ioapic = (0..IOAPIC_PINS as u32).filter(wired).map(ioapic);
