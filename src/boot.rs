@@ -19,7 +19,7 @@ use linux_loader::loader::elf::PvhBootCapability;
 use linux_loader::loader::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
 use linux_loader::loader::{BzImage, Elf, KernelLoader, KernelLoaderResult};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -64,6 +64,14 @@ pub enum Error {
         /// What the loaders said.
         detail: String,
     },
+    /// The file is a kernel, but not all of it.
+    #[error("{path}: the kernel is damaged or cut short ({detail})")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// It does not fit.
     #[error(
         "{path}: needs {needed} MiB of memory below 3 GiB, and the machine has {have} MiB (see --memory)"
@@ -100,30 +108,95 @@ pub fn load(
 ) -> Result<FlatEntry, Error> {
     let path = &direct.kernel;
     let mut file = open(path)?;
-    // Linux's own format first: its images may carry other formats inside.
-    let as_linux = BzImage::load(ram, None, &mut file, Some(GuestAddress(KERNEL)));
-    match as_linux {
-        Ok(loaded) => start_linux(ram, layout, direct, &loaded, rsdp),
-        Err(not_linux) => {
-            let loaded = Elf::load(ram, None, &mut file, None).map_err(|not_elf| Error::NotAKernel {
-                path: path.clone(),
-                detail: format!("as bzImage: {not_linux}; as ELF: {not_elf}"),
-            })?;
+    let len = file.metadata().map_err(|e| read_error(path, e))?.len();
+    let format = Format::of(&mut file).map_err(|e| read_error(path, e))?;
+    // A loader that runs out of guest memory says the same as one that runs out of file.
+    let failed = |detail: String| {
+        let needed = KERNEL.saturating_add(len);
+        check_fits(path, needed, layout).err().unwrap_or(Error::Damaged {
+            path: path.clone(),
+            detail,
+        })
+    };
+    match format {
+        Some(Format::Linux) => {
+            let loaded = BzImage::load(ram, None, &mut file, Some(GuestAddress(KERNEL)))
+                .map_err(|e| failed(e.to_string()))?;
+            let said = image_len(&loaded.setup_header.unwrap_or_default());
+            if len < said {
+                return Err(failed(format!("it has {len} bytes of {said}")));
+            }
+            start_linux(ram, layout, direct, &loaded, rsdp)
+        }
+        Some(Format::Elf) => {
+            let loaded = Elf::load(ram, None, &mut file, None).map_err(|e| failed(e.to_string()))?;
             start_pvh(ram, layout, direct, &loaded, rsdp)
         }
+        None => Err(Error::NotAKernel {
+            path: path.clone(),
+            detail: "it has the signature of neither".to_owned(),
+        }),
     }
 }
 
-fn open(path: &Path) -> Result<File, Error> {
-    let failed = |source| Error::Read {
+/// Finds out whether a kernel can be started on a machine with this memory, without the machine.
+pub fn rehearse(layout: Layout, direct: &DirectKernel) -> Result<(), Error> {
+    let range = (GuestAddress(0), layout.below_4g as usize);
+    let ram = GuestMemoryMmap::from_ranges(&[range])
+        .map_err(|error| read_error(&direct.kernel, io::Error::other(error.to_string())))?;
+    load(&ram, layout, direct, None).map(drop)
+}
+
+/// What a kernel's file is.
+enum Format {
+    Linux,
+    Elf,
+}
+
+impl Format {
+    /// By its signature. Linux's own format first: its images may carry other formats inside.
+    fn of(file: &mut File) -> io::Result<Option<Self>> {
+        const SIGNATURE: usize = 0x202;
+        let mut start = Vec::new();
+        file.take(SIGNATURE as u64 + 4).read_to_end(&mut start)?;
+        file.rewind()?;
+        Ok(if start.get(SIGNATURE..) == Some(b"HdrS") {
+            Some(Self::Linux)
+        } else if start.starts_with(b"\x7fELF") {
+            Some(Self::Elf)
+        } else {
+            None
+        })
+    }
+}
+
+/// How long a bzImage is, as it says itself: boot sector, setup code, and the rest in units of 16 bytes.
+fn image_len(header: &setup_header) -> u64 {
+    let setup = match header.setup_sects {
+        0 => 4,
+        sectors => u64::from(sectors),
+    };
+    (setup + 1) * 512 + u64::from(header.syssize) * 16
+}
+
+fn read_error(path: &Path, source: io::Error) -> Error {
+    Error::Read {
         path: path.to_owned(),
         source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    }
+}
+
+/// Looked at before it is opened: opening a pipe may wait for ever.
+fn open(path: &Path) -> Result<File, Error> {
+    let failed = |source| read_error(path, source);
+    let found = std::fs::metadata(path).map_err(failed)?;
+    if found.is_dir() {
         return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
     }
-    Ok(file)
+    if !found.is_file() {
+        return Err(failed(io::Error::other("it is no ordinary file")));
+    }
+    File::open(path).map_err(failed)
 }
 
 fn start_linux(
@@ -287,10 +360,7 @@ fn put_initrd(
 ) -> Result<(u64, u64), Error> {
     const PAGE: u64 = 4096;
     let mut file = open(path)?;
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| read_error(path, source);
     let len = file.metadata().map_err(failed)?.len();
     let top = layout.below_4g.min(limit);
     let address = top
@@ -432,9 +502,26 @@ mod tests {
     }
 
     #[test]
+    fn kernels_that_are_cut_short() {
+        let (ram, layout) = ram(4);
+        let mut image = bzimage();
+        image[0x1f4..0x1f8].copy_from_slice(&2u32.to_le_bytes());
+        for bytes in [&image[..], &image[..0x208], b"\x7fELF"] {
+            let kernel = file(bytes);
+            let direct = DirectKernel {
+                kernel: kernel.path().to_owned(),
+                initrd: None,
+                command_line: String::new(),
+            };
+            let error = load(&ram, layout, &direct, None).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        }
+    }
+
+    #[test]
     fn other_files_are_no_kernels() {
         let (ram, layout) = ram(2);
-        for bytes in [&b""[..], b"\x7fELF", &[0; 4096]] {
+        for bytes in [&b""[..], b"\x7fELD", &[0; 4096]] {
             let kernel = file(bytes);
             let direct = DirectKernel {
                 kernel: kernel.path().to_owned(),

@@ -47,16 +47,15 @@ pub fn call(path: &Path, command: &Command) -> io::Result<Reply> {
     })
 }
 
-/// A listening control socket. Dropping it closes and removes it.
-pub struct ControlSocket {
-    path: PathBuf,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+/// A control socket that listens, and serves nobody yet. Dropping it closes and removes it.
+pub struct ControlListener {
+    listener: UnixListener,
+    path: SocketPath,
 }
 
-impl ControlSocket {
+impl ControlListener {
     /// Listens on `path`, for this user only. A socket that a machine left behind is replaced; one that is alive is not.
-    pub fn listen(path: &Path, remote: Remote) -> io::Result<Self> {
+    pub fn bind(path: &Path) -> io::Result<Self> {
         if UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
@@ -74,29 +73,50 @@ impl ControlSocket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let path = SocketPath(path.to_owned());
+        std::fs::set_permissions(&path.0, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Passes on what clients want, also those who came before.
+    pub fn serve(self, remote: Remote) -> io::Result<ControlSocket> {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let (listener, stopped) = (self.listener, stop.clone());
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || accept(&listener, &remote, &stopped))?;
-        Ok(Self {
-            path: path.to_owned(),
+        Ok(ControlSocket {
+            path: self.path,
             stop,
             thread: Some(thread),
         })
     }
 }
 
+/// The name of a socket, which goes with it.
+struct SocketPath(PathBuf);
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A served control socket. Dropping it closes and removes it.
+pub struct ControlSocket {
+    path: SocketPath,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // Wakes the thread out of its wait for clients.
-        let woken = UnixStream::connect(&self.path).is_ok();
+        let woken = UnixStream::connect(&self.path.0).is_ok();
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

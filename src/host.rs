@@ -8,5 +8,6 @@ mod linux;
 pub use linux::{
     poll::{Interest, Notifier, PollSet, wait},
     pty::Pty,
+    space::{allocate, punch},
     terminal::RawMode,
 };

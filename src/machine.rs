@@ -215,7 +215,7 @@ impl Machine {
         self.remote.clone()
     }
 
-    /// The text on the screen; `None` in a graphics mode.
+    /// The text on the screen; `None` while it is off or in a graphics mode.
     pub fn text_screen(&self) -> Option<TextScreen> {
         lock(&self.board.vga).text_screen()
     }
@@ -251,7 +251,13 @@ impl Machine {
                     if !self.reboot {
                         return Ok(End::TripleFault(fault));
                     }
-                    log::warn!("triple fault; the machine restarts\n{fault}");
+                    // A guest can do this without end: it is told once.
+                    let level = if self.resets == 0 {
+                        log::Level::Warn
+                    } else {
+                        log::Level::Debug
+                    };
+                    log::log!(level, "triple fault; the machine restarts\n{fault}");
                     self.reset()?;
                 }
                 Notice::Processor(Stopped::Exit(Exit::Kicked)) => {}

@@ -79,6 +79,23 @@ impl Purpose {
     }
 }
 
+/// The host's files, with its calls for giving space back and taking it ahead.
+pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
+    #[cfg(target_os = "linux")]
+    let calls = vhd::storage::HostCalls {
+        punch: Some(crate::host::punch),
+        allocate: Some(crate::host::allocate),
+    };
+    #[cfg(not(target_os = "linux"))]
+    let calls = vhd::storage::HostCalls::default();
+    Arc::new(vhd::storage::HostFileSystem::new(calls))
+}
+
+/// How this program opens images.
+pub fn options() -> vhd::OpenOptions {
+    vhd::OpenOptions::new().file_system(file_system())
+}
+
 /// An opened image that is not in a drive yet.
 pub struct Image {
     disk: vhd::Disk,
@@ -106,7 +123,7 @@ impl Image {
         // Only hard disks come as VHDs: a disc or diskette whose last bytes look like a VHD's footer is still what it is.
         let read_only =
             purpose == Purpose::Dvd || metadata.as_ref().is_ok_and(|m| m.permissions().readonly());
-        let options = vhd::OpenOptions::new().read_only(read_only);
+        let options = options().read_only(read_only);
         let options = if purpose == Purpose::HardDisk {
             options
         } else {

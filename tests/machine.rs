@@ -3,31 +3,38 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::{Arc, Mutex};
+#[path = "machine/disks.rs"]
+mod disks;
+#[path = "machine/endings.rs"]
+mod endings;
+#[path = "machine/memory.rs"]
+mod memory;
+#[path = "machine/processors.rs"]
+mod processors;
+#[path = "machine/remote.rs"]
+mod remote;
+#[path = "support/support.rs"]
+mod support;
+
+use support::{Log, SEABIOS, VGA_BIOS};
+use virtualpc::boot::DirectKernel;
 use virtualpc::hypervisor::{self, Irqchip};
-use virtualpc::machine::control::End;
+use virtualpc::machine::control::{Command, CommandError, End};
 use virtualpc::machine::{Boot, Machine, Spec};
 
-/// What a guest wrote to the debug console.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+const BOTH: [Irqchip; 2] = [Irqchip::Kernel, Irqchip::Split];
+const MIB: u64 = 1 << 20;
 
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
+/// A machine that boots this firmware, and nothing else in it.
 fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
-    let log = log.clone();
     Spec {
-        memory: 16 << 20,
+        memory: 16 * MIB,
         cpus: 1,
         without: vec![],
         irqchip,
         boot: Boot::Firmware {
             image,
-            vga_bios: std::fs::read("/usr/share/seabios/vgabios-isavga.bin").ok(),
+            vga_bios: None,
         },
         boot_order: vec![],
         date: 0,
@@ -36,34 +43,79 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         parallel: None,
         floppies: [None, None],
         ide: [None, None, None, None],
-        debug_console: Box::new(move |bytes| log.0.lock().unwrap().extend_from_slice(bytes)),
+        debug_console: log.sink(),
     }
 }
 
-#[test]
-fn seabios_starts() {
-    env_logger::init();
-    let hypervisor = hypervisor::open().unwrap();
-    for irqchip in [Irqchip::Kernel, Irqchip::Split] {
-        let log = Log::default();
-        let image = std::fs::read("/usr/share/seabios/bios-256k.bin").unwrap();
-        let mut machine = Machine::new(spec(image, irqchip, &log), &*hypervisor).unwrap();
-        let remote = machine.remote();
-        let log2 = log.clone();
-        let t = std::thread::spawn(move || {
-            for _ in 0..200 {
-                std::thread::sleep(std::time::Duration::from_millis(100));
-                if log2.text().contains("No bootable device") {
-                    break;
-                }
-            }
-            remote
-                .command(virtualpc::machine::control::Command::Quit)
-                .unwrap();
-        });
-        let end = machine.run().unwrap();
-        t.join().unwrap();
-        eprintln!("{irqchip:?} {end:?}\n{}", log.text());
-        assert!(matches!(end, End::Quit));
+/// A machine with SeaBIOS.
+fn seabios(irqchip: Irqchip, log: &Log) -> Spec {
+    let mut spec = spec(
+        std::fs::read(SEABIOS).expect("install the package `seabios`"),
+        irqchip,
+        log,
+    );
+    if let Boot::Firmware { vga_bios, .. } = &mut spec.boot {
+        *vga_bios = Some(std::fs::read(VGA_BIOS).expect("install the package `seabios`"));
     }
+    spec
+}
+
+/// A machine that starts the kernel `pvh.elf`, which prints what it was handed.
+fn pvh(irqchip: Irqchip, log: &Log) -> Spec {
+    Spec {
+        boot: Boot::Kernel(DirectKernel {
+            kernel: support::guest("pvh.elf"),
+            initrd: None,
+            command_line: "one two".into(),
+        }),
+        ..spec(vec![], irqchip, log)
+    }
+}
+
+fn build(spec: Spec) -> Machine {
+    let hypervisor = hypervisor::open().expect("these tests need /dev/kvm");
+    Machine::new(spec, &*hypervisor).unwrap()
+}
+
+/// Runs a machine while `steer` does something with it from another thread. A machine that does not end is an error.
+fn run(machine: &mut Machine, steer: impl FnOnce() + Send + 'static) -> End {
+    let remote = machine.remote();
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let timeout = end.recv_timeout(support::PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+        if timeout {
+            remote.post(Command::Quit);
+        }
+        timeout
+    });
+    let steer = std::thread::spawn(steer);
+    let end = machine.run().unwrap();
+    drop(ended);
+    let timed_out = watch.join().unwrap();
+    steer.join().unwrap();
+    assert!(!timed_out, "the machine did not end");
+    end
+}
+
+/// Runs a machine whose guest ends it.
+fn run_alone(spec: Spec) -> End {
+    run(&mut build(spec), || {})
+}
+
+/// The numbers that a guest printed after `name`, one list a line.
+fn numbers(log: &Log, name: &str) -> Vec<Vec<u64>> {
+    let text = log.text();
+    let rows = text.lines().filter_map(|line| line.strip_prefix(name));
+    rows.map(|row| {
+        row.split_whitespace()
+            .map(|word| u64::from_str_radix(word, 16).unwrap())
+            .collect()
+    })
+    .collect()
+}
+
+#[test]
+fn a_command_to_a_machine_that_is_gone_says_so() {
+    let remote = build(spec(support::firmware("cycle"), Irqchip::Kernel, &Log::default())).remote();
+    assert_eq!(remote.command(Command::Status), Err(CommandError::Ended));
 }

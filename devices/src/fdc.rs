@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The 82077AA floppy disk controller with two drives.
 //!
-//! Every command goes through three phases ([`Phase`]): its bytes are collected ([`command`]), it is executed ([`execute`], [`seek`],
-//! [`transfer`], [`format_track`]), and its result is read. Execution never happens inside the access that starts it: it begins when
-//! the [`Timer`] expires, waits for the medium as long as that takes, and only then raises the interrupt.
+//! Every command goes through three phases: its bytes are collected (`command`), it is executed (`execute`, `seek`, `transfer`,
+//! `format_track`), and its result is read. Execution never happens inside the access that starts it: it begins when the [`Timer`]
+//! expires, waits for the medium as long as that takes, and only then raises the interrupt.
 //!
 //! What differs from hardware, on purpose:
-//! * everything is about a hundred times faster ([`spec::timing`]);
+//! * everything is about a hundred times faster (`spec::timing`);
 //! * a command for a drive without diskette or with its motor off ends with a missing address mark. A real chip waits for an index
 //!   pulse that never comes, and leaves it to the host to lose patience;
-//! * a multi-track command passes from the end of side 0 to side 1 also where EOT lies beyond the track (see [`transfer`]).
+//! * a multi-track command passes from the end of side 0 to side 1 also where EOT lies beyond the track (see `transfer`).
 //!
 //! Sources: Intel 82077AA data sheet (order number 290166); NEC µPD765A data sheet (scan commands).
 

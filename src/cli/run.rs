@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc run`: a machine from the command line, until it ends.
 
+mod files;
+
 use super::{Error, exit, size};
-use crate::boot::DirectKernel;
+use crate::boot::{self, DirectKernel};
 use crate::console::{self, Backend, Drain};
-use crate::control_socket::ControlSocket;
+use crate::control_socket::ControlListener;
 use crate::firmware::image::{self, Kind};
 use crate::hypervisor::{self, CpuFeature, Irqchip};
 use crate::machine::control::{Command, End, Remote};
 use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
-use crate::memory::MIB;
+use crate::memory::Layout;
 use crate::storage::{Image, Purpose};
+use files::Output;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -27,7 +30,7 @@ pub struct Args {
     #[arg(short, long, value_name = "SIZE", default_value = "256M", value_parser = size::parse)]
     memory: u64,
     /// Processors, 1 to 8
-    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(machine::CPUS_MOST)))]
     cpus: u8,
     /// Hide features of the host's processor: names as in /proc/cpuinfo, or LEAF[.SUBLEAF]:REGISTER:BIT
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
@@ -218,15 +221,17 @@ impl Args {
         // Without a hypervisor nothing else matters, and nothing is touched.
         let hypervisor = hypervisor::open().map_err(Error::Unavailable)?;
         let signals = Signals::catch()?;
+        let bind = |path: &PathBuf| {
+            ControlListener::bind(path)
+                .map_err(|e| Error::Use(format!("{}: cannot listen for control: {e}", path.display())))
+        };
+        let control = self.control.as_ref().map(bind).transpose()?;
         let (spec, drains) = self.spec()?;
         let mut machine = Machine::new(spec, &*hypervisor).map_err(|e| error_of(&e))?;
-        let _control = match &self.control {
-            Some(path) => Some(
-                ControlSocket::listen(path, machine.remote())
-                    .map_err(|e| Error::Use(format!("{}: cannot listen for control: {e}", path.display())))?,
-            ),
-            None => None,
-        };
+        let _control = control
+            .map(|listener| listener.serve(machine.remote()))
+            .transpose()
+            .map_err(|e| Error::host(&e))?;
         signals.end_with(&machine.remote());
         let end = machine.run();
         if let Some(path) = &self.text_dump {
@@ -249,31 +254,62 @@ impl Args {
         if self.serial.len() > 4 {
             return wrong(format!("{} serial ports: a machine has four", self.serial.len()));
         }
-        if !self.memory.is_multiple_of(MIB) {
-            return wrong(format!("--memory {}: whole MiB are wanted", self.memory));
+        if self.dvd.len() > 1 && self.dvd.iter().any(|media| matches!(media, Media::None)) {
+            return wrong("--dvd none: there is another --dvd".into());
         }
-        if let Some(path) = &self.text_dump
-            && (path.is_dir()
-                || path
-                    .parent()
-                    .is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()))
-        {
-            return wrong(format!(
-                "{}: the text screen cannot be written there",
-                path.display()
-            ));
+        let layout = Layout::new(self.memory).map_err(|e| Error::wrong(&e))?;
+        let outputs = self.outputs();
+        files::check(&self.inputs(), &outputs)?;
+        // A kernel that cannot be started must not cost the contents of a log.
+        if let Some(kernel) = self.direct_kernel().filter(|_| !outputs.is_empty()) {
+            boot::rehearse(layout, &kernel).map_err(|e| Error::wrong(&e))?;
         }
         Ok(())
     }
 
+    /// All files that the machine reads, and its disks.
+    fn inputs(&self) -> Vec<&Path> {
+        let disks = [&self.hda, &self.hdb, &self.hdc, &self.hdd];
+        let boot = [&self.firmware, &self.vga_bios, &self.kernel, &self.initrd];
+        let named = disks.into_iter().chain(boot).flatten();
+        let media = self.dvd.iter().chain([&self.fda, &self.fdb]);
+        let images = media.filter_map(|media| match media {
+            Media::Image(path) => Some(path),
+            Media::None | Media::Empty => None,
+        });
+        named.chain(images).map(PathBuf::as_path).collect()
+    }
+
+    /// All files and sockets that the machine makes.
+    fn outputs(&self) -> Vec<(Output, &Path)> {
+        let ports = self
+            .serial
+            .iter()
+            .chain(&self.parallel)
+            .chain(&self.debug_console);
+        let ports = ports.filter_map(|spec| match spec {
+            console::Spec::File(path) => Some((Output::File, path)),
+            console::Spec::Unix(path) => Some((Output::Socket, path)),
+            console::Spec::Null | console::Spec::Stdio | console::Spec::Pty(_) => None,
+        });
+        let text = self.text_dump.iter().map(|path| (Output::File, path));
+        let control = self.control.iter().map(|path| (Output::Socket, path));
+        let all = ports.chain(text).chain(control);
+        all.map(|(kind, path)| (kind, path.as_path())).collect()
+    }
+
+    fn direct_kernel(&self) -> Option<DirectKernel> {
+        self.kernel.as_ref().map(|kernel| DirectKernel {
+            kernel: kernel.clone(),
+            initrd: self.initrd.clone(),
+            command_line: self.cmdline.clone(),
+        })
+    }
+
     /// The machine, and what flushes its printers when it is dropped.
     fn spec(&self) -> Result<(Spec, Vec<Drain>), Error> {
-        let boot = match &self.kernel {
-            Some(kernel) => Boot::Kernel(DirectKernel {
-                kernel: kernel.clone(),
-                initrd: self.initrd.clone(),
-                command_line: self.cmdline.clone(),
-            }),
+        let boot = match self.direct_kernel() {
+            Some(kernel) => Boot::Kernel(kernel),
             None => Boot::Firmware {
                 image: image::load(Kind::System, self.firmware.as_deref())
                     .map_err(|e| Error::wrong(&e))?
@@ -402,7 +438,7 @@ fn tell(end: &End) {
 fn dump_text(machine: &Machine, path: &Path) -> Result<(), Error> {
     let text = match machine.text_screen() {
         Some(screen) => screen.to_string(),
-        None => "(the screen is in a graphics mode)\n".to_owned(),
+        None => "(the screen is off or in a graphics mode)\n".to_owned(),
     };
     std::fs::write(path, text).map_err(|e| Error::Host(format!("{}: cannot be written: {e}", path.display())))
 }

@@ -117,6 +117,10 @@ pub const PIIX4_SETUP: [ConfigWrite; 9] = [
     write(POWER, reg::INTERRUPT_LINE, &[platform::SCI]),
 ];
 
+/// Ports and what to write there: the keyboard controller's command byte, with scan codes translated, the keyboard's interrupt on and
+/// the mouse's port off. A kernel that finds no translation takes the keyboard for a raw one of set 2.
+pub const KEYBOARD_SETUP: [(u16, u8); 2] = [(0x64, 0x60), (0x60, 0x65)];
+
 /// Edge/level control registers, ports 4D0h and 4D1h: the PCI interrupts and the system control interrupt are level-triggered.
 pub const TRIGGERS: [(u16, u8); 2] = [(0x4d0, 0), (0x4d1, 1 << 1 | 1 << 2 | 1 << 3)];
 

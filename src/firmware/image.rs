@@ -126,7 +126,12 @@ fn load_from(kind: Kind, chosen: Option<&Path>, folders: Vec<PathBuf>) -> Result
     };
     // The longest image is short: a file that is much longer is refused before it is read.
     const MUCH: u64 = 1 << 20;
-    let bytes = if std::fs::metadata(&path).map_err(failed)?.len() > MUCH {
+    let found = std::fs::metadata(&path).map_err(failed)?;
+    // Opening a pipe may wait for ever.
+    if !found.is_file() && !found.is_dir() {
+        return Err(failed(io::Error::other("it is no ordinary file")));
+    }
+    let bytes = if found.len() > MUCH {
         Vec::new()
     } else {
         std::fs::read(&path).map_err(failed)?

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Linux: waiting for descriptors, pseudo-terminals and terminal modes.
+//! Linux: waiting for descriptors, pseudo-terminals, terminal modes and file space.
 
 pub mod poll;
 pub mod pty;
+pub mod space;
 pub mod terminal;
 
 use std::io;

@@ -406,6 +406,9 @@ impl Board {
             None => self.vm.set_level_triggered(u16::from_le_bytes([low, high]))?,
         }
         lock(&self.dma).cascade_as_firmware_does();
+        for write in direct::KEYBOARD_SETUP {
+            self.buses.ports.write(u64::from(write.0), &[write.1]);
+        }
         Ok(())
     }
 

@@ -8,8 +8,14 @@ CMOS_MARK equ 0x7D                      ; no firmware uses it
         boot_sector
 %ifdef TRIPLE_FAULT
         say     "ending: triple fault", 13, 10
+        cli
+        lgdt    [none]
         lidt    [none]
-        int3
+        mov     eax, cr0
+        or      al, 1
+        mov     cr0, eax
+        mov     ax, 8                   ; no descriptor: #GP, for which there is no gate, nor for the double fault
+        mov     ds, ax
 none:   dw      0
         dd      0
 %elifdef HALT

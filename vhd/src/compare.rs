@@ -75,6 +75,12 @@ impl<'a> Window<'a> {
 
     fn fill(&mut self, start: u64, end: u64) -> Result<()> {
         self.extents.clear();
+        if start >= end {
+            // Beyond the end of the shorter disk.
+            self.bytes.clear();
+            self.zero = true;
+            return Ok(());
+        }
         let _guard = self.disk.resolve_read(start..end, &mut self.extents)?;
         self.zero = self.extents.iter().all(|extent| extent.source == Source::Zero);
         let len = (end - start) as usize;

@@ -61,6 +61,7 @@ impl Draft {
     /// Puts the file in the place of the old version of it, on the host's file system. Readers see either one.
     ///
     /// The content that children of the image see is the same, so the time by which they know it stays too.
+    #[allow(dead_code, reason = "compact and resize will replace images in place")]
     pub fn replace(self) -> Result<()> {
         let error = |error| Error::io(error, &self.target, "replacing");
         let old = std::fs::metadata(&self.target).map_err(error)?;

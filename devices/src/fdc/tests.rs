@@ -10,6 +10,7 @@ mod registers;
 mod transfers;
 
 use super::*;
+use crate::block::MediumError;
 use crate::bus::Device;
 use crate::testing::{TestClock, TestDma, TestMedium, TestTimer, TestWire};
 use media::DriveType;

@@ -21,8 +21,10 @@ use crate::clock::Nanos;
 pub struct Transfer {
     command: TransferCommand,
     non_dma: bool,
-    /// Head in use, and drive.
+    /// Head of the sector that comes next, and drive.
     target: Target,
+    /// The head in use, which changes only when a sector is looked for on the other side.
+    in_use: Target,
     /// The sector that comes next.
     id: SectorId,
     /// Sectors passed since the index hole (READ TRACK).
@@ -77,6 +79,7 @@ impl Transfer {
             command,
             non_dma,
             target: command.target,
+            in_use: command.target,
             id: command.id,
             passed: 0,
             left: if command.last == 0 {
@@ -204,8 +207,8 @@ impl Fdc {
         if transfer.non_dma {
             end.after = end.after.max(timing::RESULT);
         }
-        self.state.head = transfer.target.head;
-        self.end(end, transfer.target, transfer.id, now)
+        self.state.head = transfer.in_use.head;
+        self.end(end, transfer.in_use, transfer.id, now)
     }
 
     fn step_transfer(&mut self, transfer: &mut Transfer, now: Nanos) -> Step {
@@ -228,9 +231,10 @@ impl Fdc {
     }
 
     /// Looks for the sector at which the transfer stands.
-    fn find(&self, transfer: &Transfer) -> Result<Found, End> {
+    fn find(&self, transfer: &mut Transfer) -> Result<Found, End> {
         let missing = End::not_found(St1::MISSING_ADDRESS_MARK, St2::empty());
         let target = transfer.target;
+        transfer.in_use = target;
         let track = self.track(target, transfer.command.mfm).ok_or(missing)?;
         let diskette = self.drive(target.unit).and_then(Drive::diskette).ok_or(missing)?;
         let id = transfer.id;
@@ -428,6 +432,7 @@ impl Fdc {
             }
             Progress::Failed(error) => {
                 (transfer.target, transfer.id) = began;
+                transfer.in_use = transfer.target;
                 Step::End(write_fault(error))
             }
         }

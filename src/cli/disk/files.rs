@@ -2,13 +2,7 @@
 //! What all commands on images need of the host: opening them, and folders for new ones.
 
 use crate::cli::Error;
-use std::fs::File;
-use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use vhd::storage::{FileSystem, HostCalls, HostFileSystem};
-use vmm_sys_util::fallocate::{FallocateMode, fallocate};
 
 /// How an image that exists is opened.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -29,34 +23,14 @@ impl Opening {
 
     /// Options for reading and writing.
     pub fn for_writing(&self) -> vhd::OpenOptions {
-        let options = vhd::OpenOptions::new()
-            .ignore_parent_timestamp(self.ignore_parent_time)
-            .file_system(file_system());
+        let options = crate::storage::options().ignore_parent_timestamp(self.ignore_parent_time);
         self.search.iter().fold(options, vhd::OpenOptions::search_path)
     }
 }
 
 /// Options for new images.
 pub fn creating() -> vhd::CreateOptions {
-    vhd::CreateOptions::new().file_system(file_system())
-}
-
-/// The host's files, with the holes that this host can make in them.
-fn file_system() -> Arc<dyn FileSystem> {
-    let calls = HostCalls {
-        punch: Some(punch),
-        ..HostCalls::default()
-    };
-    Arc::new(HostFileSystem::new(calls))
-}
-
-fn punch(file: &File, range: Range<u64>) -> io::Result<bool> {
-    let length = range.end - range.start;
-    match fallocate(file, FallocateMode::PunchHole, true, range.start, length).map_err(io::Error::from) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(false),
-        Err(e) => Err(e),
-    }
+    vhd::CreateOptions::new().file_system(crate::storage::file_system())
 }
 
 /// Bytes that a file takes on the host, which is less than its size if it has holes; zero if that cannot be told.

@@ -17,7 +17,7 @@ const AMD_SIZES: u32 = 0x8000_0008;
 const AMD_TOPOLOGY: u32 = 0x8000_001e;
 
 /// Fits the host's CPUID to processor `index` of a machine.
-pub(super) fn for_vcpu(cpuid: &mut CpuId, index: u8, profile: &CpuidProfile) {
+pub(super) fn for_vcpu(cpuid: &mut CpuId, index: u8, tsc_deadline: bool, profile: &CpuidProfile) {
     cpuid.retain(|entry| entry.function != TOPOLOGY_V2);
     let cpus = u32::from(profile.cpus.max(1));
     // Bits of the APIC identity that number cores.
@@ -27,6 +27,11 @@ pub(super) fn for_vcpu(cpuid: &mut CpuId, index: u8, profile: &CpuidProfile) {
         match entry.function {
             1 => {
                 entry.ebx = entry.ebx & 0xffff | cpus << 16 | id << 24;
+                // KVM leaves these two for us to say. A guest that does not know that it is one finds neither KVM's clock nor its
+                // other aids; and the local APICs, which are always KVM's here, have the deadline timer.
+                const HYPERVISOR: u32 = 1 << 31;
+                const TSC_DEADLINE: u32 = 1 << 24;
+                entry.ecx |= HYPERVISOR | if tsc_deadline { TSC_DEADLINE } else { 0 };
                 const HTT: u32 = 1 << 28;
                 entry.edx = if cpus > 1 {
                     entry.edx | HTT
@@ -106,6 +111,7 @@ mod tests {
         for_vcpu(
             &mut cpuid,
             2,
+            true,
             &CpuidProfile {
                 cpus: 3,
                 without: vec![],
@@ -115,6 +121,7 @@ mod tests {
         assert_eq!(entries.len(), 4, "leaf 1Fh is gone");
         assert_eq!(entries[0].ebx >> 16, 0x0203);
         assert_eq!(entries[0].edx, 1 << 28);
+        assert_eq!(entries[0].ecx, 1 << 31 | 1 << 24);
         assert_eq!((entries[1].eax, entries[1].ebx, entries[1].edx), (0, 1, 2));
         assert_eq!((entries[2].eax, entries[2].ebx, entries[2].ecx), (2, 3, 0x201));
         assert_eq!(entries[3].ecx, 2 | 2 << 12);
@@ -130,6 +137,7 @@ mod tests {
         for_vcpu(
             &mut cpuid,
             0,
+            false,
             &CpuidProfile {
                 cpus: 1,
                 without: vec!["avx".parse().unwrap()],

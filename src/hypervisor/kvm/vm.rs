@@ -14,12 +14,15 @@ const TSS_ADDRESS: usize = 0xfffb_d000;
 const IDENTITY_MAP_ADDRESS: u64 = 0xfffb_c000;
 /// Inputs of the I/O APIC.
 const IOAPIC_PINS: u64 = 24;
+/// The PIC's input that its second half is cascaded to. On the I/O APIC the timer, ISA interrupt 0, has this pin.
+const CASCADE: u32 = 2;
 
 /// A machine.
 pub struct KvmVm {
     fd: Arc<VmFd>,
     supported: kb::CpuId,
     msrs: kb::MsrList,
+    tsc_deadline: bool,
     irqchip: Irqchip,
     /// The in-kernel chips as they were made.
     chips: Option<ChipState>,
@@ -41,6 +44,7 @@ impl KvmVm {
                     ..Default::default()
                 };
                 call("KVM_CREATE_PIT2", fd.create_pit2(config))?;
+                set_routes(&fd, &in_kernel_wiring())?;
                 Some(ChipState::read(&fd)?)
             }
             Irqchip::Split => {
@@ -53,6 +57,7 @@ impl KvmVm {
                 None
             }
         };
+        let tsc_deadline = kvm.check_extension(Cap::TscDeadlineTimer);
         let supported = call(
             "KVM_GET_SUPPORTED_CPUID",
             kvm.get_supported_cpuid(kb::KVM_MAX_CPUID_ENTRIES),
@@ -62,6 +67,7 @@ impl KvmVm {
             fd: Arc::new(fd),
             supported,
             msrs,
+            tsc_deadline,
             irqchip,
             chips,
         })
@@ -105,7 +111,7 @@ impl Vm for KvmVm {
     fn create_vcpu(&self, index: u8, profile: &CpuidProfile) -> Result<Box<dyn Vcpu>> {
         let fd = call("KVM_CREATE_VCPU", self.fd.create_vcpu(u64::from(index)))?;
         let mut cpuid = self.supported.clone();
-        cpuid::for_vcpu(&mut cpuid, index, profile);
+        cpuid::for_vcpu(&mut cpuid, index, self.tsc_deadline, profile);
         call("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid))?;
         Ok(Box::new(KvmVcpu::new(fd, index, self.irqchip, &self.msrs)?))
     }
@@ -162,10 +168,7 @@ impl Vm for KvmVm {
                 Some(entry)
             })
             .collect();
-        let Ok(table) = kb::KvmIrqRouting::from_entries(&entries) else {
-            return Ok(());
-        };
-        call("KVM_SET_GSI_ROUTING", self.fd.set_gsi_routing(&table))
+        set_routes(&self.fd, &entries)
     }
 
     fn reset(&self) -> Result<()> {
@@ -174,6 +177,42 @@ impl Vm for KvmVm {
             None => Ok(()),
         }
     }
+}
+
+/// How a PC's interrupts reach the in-kernel chips. KVM's own table leaves the timer at pin 0 of the I/O APIC, where no PC has it.
+fn in_kernel_wiring() -> Vec<kb::kvm_irq_routing_entry> {
+    let entry = |gsi: u32, irqchip: u32, pin: u32| {
+        let mut entry = kb::kvm_irq_routing_entry {
+            gsi,
+            type_: kb::KVM_IRQ_ROUTING_IRQCHIP,
+            ..Default::default()
+        };
+        entry.u.irqchip = kb::kvm_irq_routing_irqchip { irqchip, pin };
+        entry
+    };
+    let pic = |irq: u32| match irq {
+        0..8 => entry(irq, kb::KVM_IRQCHIP_PIC_MASTER, irq),
+        _ => entry(irq, kb::KVM_IRQCHIP_PIC_SLAVE, irq - 8),
+    };
+    let ioapic = |input: u32| {
+        entry(
+            input,
+            kb::KVM_IRQCHIP_IOAPIC,
+            if input == 0 { CASCADE } else { input },
+        )
+    };
+    let wired = |input: &u32| *input != CASCADE;
+    let to_pic = (0..16).filter(wired).map(pic);
+    let to_ioapic = (0..IOAPIC_PINS as u32).filter(wired).map(ioapic);
+    to_pic.chain(to_ioapic).collect()
+}
+
+fn set_routes(fd: &VmFd, entries: &[kb::kvm_irq_routing_entry]) -> Result<()> {
+    // Never more than the wrapper takes: an interrupt controller has some dozens of inputs.
+    let Ok(table) = kb::KvmIrqRouting::from_entries(entries) else {
+        return Ok(());
+    };
+    call("KVM_SET_GSI_ROUTING", fd.set_gsi_routing(&table))
 }
 
 fn split(address: u64) -> [u32; 2] {

@@ -31,7 +31,7 @@ fn the_main_status_follows_the_phases() {
     medium.hold();
     rig.send(&transfer(0xe6, 0, [0, 0, 1], 18));
     rig.run();
-    assert_eq!(rig.inp(MSR), 0x10);
+    assert_eq!(rig.inp(MSR), 0x10, "the medium is at work");
 }
 
 #[test]
@@ -68,8 +68,10 @@ fn a_seek_interrupts_when_it_has_ended() {
     let mut rig = Rig::warm();
     rig.send(&[0x0f, 0, 10]);
     assert!(!rig.irq.level());
-    assert_eq!(rig.command(&[0x08]), [0x80], "nothing to tell yet");
+    rig.send(&[0x08]);
+    assert_eq!(rig.result(), [0x80], "the seek has not ended");
     rig.run();
+    assert!(rig.irq.level());
     assert_eq!(rig.command(&[0x08]), [0x20, 10]);
     rig.send(&[0x0f, 0x04, 20]);
     rig.run();

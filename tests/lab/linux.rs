@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Debian's kernels, started without firmware, with the tests of `tests/guests/init`.
+
+use crate::guest::{Run, VPC, Work, insert, media};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[track_caller]
+fn disk(words: &[&OsStr], input: Stdio) {
+    let output = Command::new(VPC)
+        .arg("disk")
+        .args(words)
+        .stdin(input)
+        .output()
+        .expect("vpc disk starts");
+    assert!(
+        output.status.success(),
+        "vpc disk {words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A differencing disk on a dynamic one that holds `content`.
+fn chain(work: &Work, content: &Path) -> std::path::PathBuf {
+    let (base, child) = (work.path("base.vhd"), work.path("child.vhd"));
+    let word = OsStr::new;
+    disk(
+        &[
+            word("create"),
+            base.as_ref(),
+            word("--type"),
+            word("dynamic"),
+            word("--size"),
+            word("64M"),
+        ],
+        Stdio::null(),
+    );
+    disk(
+        &[word("write"), base.as_ref(), word("--offset"), word("0")],
+        File::open(content).unwrap().into(),
+    );
+    let kind = word("differencing");
+    disk(
+        &[
+            word("create"),
+            child.as_ref(),
+            word("--type"),
+            kind,
+            word("--parent"),
+            base.as_ref(),
+        ],
+        Stdio::null(),
+    );
+    child
+}
+
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn cloud_kernel_with_either_irqchip() {
+    for irqchip in ["kernel", "split"] {
+        let ended = Run::new()
+            .arg("--irqchip", irqchip)
+            .kernel("cloud", "vpctest=hello")
+            .finish();
+        ended.assert_passed();
+        ended.assert_says("VPCTEST machine cpus 1");
+        ended.assert_says("AT Translated Set 2 keyboard");
+        ended.assert_says("rtc_cmos 00:00: setting system clock");
+    }
+}
+
+/// Reads and writes on every drive; the guest itself looks for resets, time-outs and lost interrupts, and for UDMA modes.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn media_of_a_differencing_disk_dvd_and_floppy() {
+    let work = Work::new();
+    let child = chain(&work, &media("disk.img"));
+    let base = work.path("base.vhd");
+    let before = std::fs::read(&base).unwrap();
+    let floppy = work.copy("floppy-A.img");
+    let ended = Run::new()
+        .arg("--hda", &child)
+        .arg("--dvd", media("dvd-A.iso"))
+        .arg("--fda", &floppy)
+        .kernel("standard", "vpctest=media vpcudma=1")
+        .finish();
+    ended.assert_passed();
+    for step in [
+        "disk:reread",
+        "dvd:read",
+        "floppy:reread",
+        "log",
+        "udma dev1.0",
+        "udma dev2.0",
+    ] {
+        ended.assert_says(&format!("VPCTEST {step} ok"));
+    }
+    assert!(
+        before == std::fs::read(&base).unwrap(),
+        "the base disk has changed"
+    );
+    assert_ne!(
+        std::fs::read(&floppy).unwrap(),
+        std::fs::read(media("floppy-A.img")).unwrap(),
+        "what the guest wrote is not on the floppy"
+    );
+}
+
+/// The same by our own interrupt controllers, from a raw image.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn media_with_the_split_irqchip() {
+    let work = Work::new();
+    Run::new()
+        .arg("--irqchip", "split")
+        .arg("--hda", work.copy("disk.img"))
+        .arg("--dvd", media("dvd-A.iso"))
+        .arg("--fda", work.copy("floppy-A.img"))
+        .kernel("standard", "vpctest=media vpcudma=1")
+        .finish()
+        .assert_passed();
+}
+
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn two_and_four_processors() {
+    for (cpus, irqchip) in [("2", "split"), ("4", "kernel")] {
+        let ended = Run::new()
+            .arg("--cpus", cpus)
+            .arg("--irqchip", irqchip)
+            .kernel("cloud", &format!("vpctest=smp vpccpus={cpus}"))
+            .finish();
+        ended.assert_passed();
+        ended.assert_says("VPCTEST parallel ok");
+    }
+}
+
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn ten_swaps_of_dvd_and_floppy() {
+    const SWAPS: usize = 10;
+    let work = Work::new();
+    let socket = work.path("control");
+    let letters = ["A", "B", "C"];
+    for letter in letters {
+        work.copy(&format!("floppy-{letter}.img"));
+    }
+    let mut guest = Run::new()
+        .arg("--hda", work.copy("disk.img"))
+        .arg("--dvd", media("dvd-A.iso"))
+        .arg("--fda", work.path("floppy-A.img"))
+        .arg("--control", &socket)
+        .kernel("standard", &format!("vpctest=swap vpcswaps={SWAPS}"))
+        .start();
+    for swap in 1..=SWAPS {
+        let letter = letters[swap % letters.len()];
+        guest.wait_for(&format!("VPCTEST swap ready {swap} "));
+        insert(&socket, "dvd0", &media(&format!("dvd-{letter}.iso")));
+        insert(&socket, "fd0", &work.path(&format!("floppy-{letter}.img")));
+    }
+    let ended = guest.finish();
+    ended.assert_passed();
+    for medium in ["dvd", "floppy"] {
+        let read = format!(" {medium} read ");
+        let count = ended
+            .log
+            .iter()
+            .filter(|line| line.contains(&read) && line.ends_with(" ok"))
+            .count();
+        assert_eq!(count, SWAPS, "{}", ended.text());
+    }
+}
+
+/// hdparm, sg3-utils, blockdev and fio with verification on two disks and a DVD drive.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn tools_on_every_drive() {
+    let work = Work::new();
+    let second = work.path("second.vhd");
+    let word = OsStr::new;
+    disk(
+        &[
+            word("create"),
+            second.as_ref(),
+            word("--type"),
+            word("dynamic"),
+            word("--size"),
+            word("32M"),
+        ],
+        Stdio::null(),
+    );
+    let ended = Run::new()
+        .arg("--memory", "512M")
+        .arg("--hda", work.copy("disk.img"))
+        .arg("--hdb", &second)
+        .arg("--dvd", media("dvd-A.iso"))
+        .kernel("tools", "vpctest=tools vpcudma=1")
+        .finish();
+    ended.assert_passed();
+    for drive in ["sda", "sdb", "sr0"] {
+        ended.assert_says(&format!("VPCTEST end 0 /bin/hdparm -I /dev/{drive}"));
+        ended.assert_says(&format!("VPCTEST end 0 /bin/sg_modes -a /dev/{drive}"));
+        ended.assert_says(&format!("VPCTEST end 0 /bin/fio --name={drive}"));
+    }
+}
+
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn a_reboot_ends_a_machine_that_may_not_restart() {
+    const RESET: i32 = 20;
+    let ended = Run::new().kernel("cloud", "vpctest=reboot").finish();
+    assert_eq!(ended.status.code(), Some(RESET), "{}", ended.text());
+    ended.assert_says("VPCTEST reboot ok");
+    ended.assert_clean();
+}

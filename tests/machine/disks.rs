@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! SeaBIOS boots disks and discs of every kind of image, and the guest reads what is in them.
+
+use super::support::{Log, checksum, guest};
+use super::{run_alone, seabios};
+use std::path::Path;
+use virtualpc::hypervisor::Irqchip;
+use virtualpc::machine::control::End;
+use virtualpc::machine::{BootLetter, IdeDrive};
+use virtualpc::storage::{Image, Purpose};
+
+/// Sectors that the guest reads of the disk: fewer than it could, since firmware takes its time.
+const SECTORS: u32 = 2048;
+
+/// A disk's content: the guest, which finds the number of sectors to read at 1F0h, and noise.
+fn content() -> Vec<u8> {
+    let mut bytes = std::fs::read(guest("disksum.img")).unwrap();
+    bytes[0x1f0..0x1f4].copy_from_slice(&SECTORS.to_le_bytes());
+    bytes
+}
+
+fn sums(path: &Path, place: usize, irqchip: Irqchip) {
+    let bytes = content();
+    let sum = checksum(&bytes[..SECTORS as usize * 512]);
+    let log = Log::default();
+    let mut spec = seabios(irqchip, &log);
+    spec.boot_order = vec![BootLetter::HardDisk];
+    spec.ide[place] = Some(IdeDrive::Disk(Image::open(path, Purpose::HardDisk).unwrap()));
+    let end = run_alone(spec);
+    assert!(matches!(end, End::PoweredOff), "{end:?}\n{}", log.text());
+    let words = format!("disksum {sum:08X} ok\r\n");
+    assert!(log.text().ends_with(&words), "{words}{}", log.text());
+    // The machine has let go of the image, and has not changed it.
+    let disk = vhd::Disk::open(path, &vhd::OpenOptions::new()).unwrap();
+    let mut now = vec![0; bytes.len()];
+    disk.read_at(0, &mut now).unwrap();
+    assert!(now == bytes);
+}
+
+fn fill(path: &Path, from: usize, bytes: &[u8]) {
+    let disk = vhd::Disk::open(path, &vhd::OpenOptions::new()).unwrap();
+    disk.write_at(from as u64, bytes).unwrap();
+    disk.close().unwrap();
+}
+
+#[test]
+fn a_raw_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    std::fs::write(&path, content()).unwrap();
+    sums(&path, 0, Irqchip::Kernel);
+}
+
+#[test]
+fn a_fixed_vhd_on_the_secondary_slave() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.vhd");
+    let bytes = content();
+    vhd::create::fixed(&path, bytes.len() as u64, &vhd::CreateOptions::new()).unwrap();
+    fill(&path, 0, &bytes);
+    sums(&path, 3, Irqchip::Split);
+}
+
+#[test]
+fn a_dynamic_vhd() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.vhd");
+    let bytes = content();
+    vhd::create::dynamic(&path, 64 << 20, &vhd::CreateOptions::new()).unwrap();
+    fill(&path, 0, &bytes);
+    sums(&path, 0, Irqchip::Split);
+}
+
+#[test]
+fn a_differencing_vhd() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, child) = (folder.path().join("base.vhd"), folder.path().join("child.vhd"));
+    let bytes = content();
+    vhd::create::dynamic(&base, 64 << 20, &vhd::CreateOptions::new()).unwrap();
+    let middle = SECTORS as usize / 2 * 512 + 3 * 512;
+    fill(&base, 0, &bytes[..middle]);
+    vhd::create::differencing(&child, &base, &vhd::CreateOptions::new()).unwrap();
+    fill(&child, middle, &bytes[middle..]);
+    let before = std::fs::read(&base).unwrap();
+    sums(&child, 0, Irqchip::Kernel);
+    assert!(std::fs::read(&base).unwrap() == before, "the parent was changed");
+}
+
+#[test]
+fn a_dvd() {
+    for irqchip in super::BOTH {
+        let log = Log::default();
+        let iso = guest("dvdsum.iso");
+        let sum = checksum(&std::fs::read(&iso).unwrap());
+        let mut spec = seabios(irqchip, &log);
+        spec.boot_order = vec![BootLetter::HardDisk, BootLetter::Dvd];
+        spec.ide[2] = Some(IdeDrive::Dvd(Some(Image::open(&iso, Purpose::Dvd).unwrap())));
+        let end = run_alone(spec);
+        assert!(matches!(end, End::PoweredOff), "{end:?}\n{}", log.text());
+        assert!(
+            log.text().ends_with(&format!("dvdsum {sum:08X} ok\r\n")),
+            "{}",
+            log.text()
+        );
+    }
+}
