@@ -9,12 +9,26 @@ mod bad_input;
 mod control;
 #[path = "cli/signals.rs"]
 mod signals;
+#[allow(dead_code)]
 #[path = "support/support.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use support::wait_for;
+
+/// Starts a program.
+fn spawn(command: &mut Command) -> Child {
+    let _undisturbed = support::alone();
+    command.spawn().unwrap()
+}
+
+/// Runs a program to its end.
+fn output(command: &mut Command) -> Output {
+    spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .wait_with_output()
+        .unwrap()
+}
 
 /// `vpc` with arguments, without the environment's log level.
 fn vpc<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
@@ -75,12 +89,7 @@ impl Lab {
             arguments,
         ]
         .concat();
-        let child = self
-            .vpc(&all)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = spawn(self.vpc(&all).stdout(Stdio::piped()).stderr(Stdio::piped()));
         let mut running = Running { child };
         wait_for("the control socket", || {
             if let Some(status) = running.child.try_wait().unwrap() {
@@ -92,9 +101,7 @@ impl Lab {
     }
 
     fn ctl(&self, arguments: &[&str]) -> Output {
-        self.vpc(&[&["ctl", "control"], arguments].concat())
-            .output()
-            .unwrap()
+        output(&mut self.vpc(&[&["ctl", "control"], arguments].concat()))
     }
 
     /// All files with their contents; a socket has none.
@@ -132,10 +139,8 @@ impl Running {
     }
 
     fn signal(&self, name: &str) {
-        let done = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status();
-        assert!(done.unwrap().success());
+        let done = output(Command::new("kill").args(["-s", name, &self.child.id().to_string()]));
+        assert!(done.status.success());
     }
 }
 
@@ -151,7 +156,7 @@ const HOST_CODES: [i32; 8] = [0, 10, 11, 12, 13, 14, 15, 16];
 
 #[test]
 fn host_for_people() {
-    let (code, out, err) = words(&vpc(["host"]).output().unwrap());
+    let (code, out, err) = words(&output(&mut vpc(["host"])));
     assert!(HOST_CODES.contains(&code.unwrap()), "{code:?}");
     assert_eq!(err, "");
     for part in ["machines can run", "ordinary kernels", "processor"] {
@@ -163,7 +168,7 @@ fn host_for_people() {
 
 #[test]
 fn host_as_json() {
-    let (code, out, err) = words(&vpc(["host", "--json"]).output().unwrap());
+    let (code, out, err) = words(&output(&mut vpc(["host", "--json"])));
     assert_eq!(err, "");
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["exit_code"].as_i64(), code.map(i64::from));
@@ -202,7 +207,7 @@ fn exit_codes_tell_how_the_guest_ended() {
     ] {
         let lab = Lab::new(&support::loader(guest));
         let all = [&["run", "--memory", "1M", "--firmware", "firmware"], more].concat();
-        let (ended, _, err) = self::words(&lab.vpc(&all).output().unwrap());
+        let (ended, _, err) = self::words(&output(&mut lab.vpc(&all)));
         assert_eq!(ended, Some(code), "{guest}: {err}");
         assert!(err.contains(words), "{guest}: {err}");
         assert_eq!(err.is_empty(), words.is_empty(), "{guest}: {err}");
@@ -228,7 +233,7 @@ fn what_the_guest_says_reaches_files_and_the_terminal() {
         "file:com2",
     ];
     lab.write("debug", b"old contents, which go");
-    let (code, out, err) = words(&lab.vpc(&arguments).output().unwrap());
+    let (code, out, err) = words(&output(&mut lab.vpc(&arguments)));
     assert_eq!((code, &*err), (Some(0), ""));
     assert_eq!(out, "hello from the boot sector\r\n");
     assert_eq!(std::fs::read(lab.path("debug")).unwrap(), out.as_bytes());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Bad input: one line that names file and cause, exit code 2, nothing created or changed.
 
-use super::support::{SEABIOS, firmware, guest, loader};
-use super::{Lab, text, words};
+use super::support::{SEABIOS, alone, firmware, guest, loader};
+use super::{Lab, output, spawn, text, words};
 use std::fs::File;
 
 /// A lab with one of each: good files, and every kind of bad one.
@@ -10,6 +10,8 @@ fn lab() -> Lab {
     let lab = Lab::new(&firmware("cycle"));
     lab.write("disk.img", &[0; 1 << 20]);
     let options = vhd::CreateOptions::new();
+    // Another test's program, started just now, would hold the locks of these files for a moment.
+    let undisturbed = alone();
     vhd::create::dynamic(lab.path("disk.vhd"), 4 << 20, &options).unwrap();
     let vhd = std::fs::read(lab.path("disk.vhd")).unwrap();
     // Without its end footer and its last blocks; the copy at its start makes it a VHD all the same.
@@ -19,8 +21,9 @@ fn lab() -> Lab {
     lab.write("broken.vhd", &other);
     vhd::create::dynamic(lab.path("parent.vhd"), 4 << 20, &options).unwrap();
     vhd::create::differencing(lab.path("orphan.vhd"), lab.path("parent.vhd"), &options).unwrap();
+    drop(undisturbed);
     std::fs::remove_file(lab.path("parent.vhd")).unwrap();
-    lab.write("empty", b"");
+    lab.write("nothing", b"");
     lab.write("odd.img", &[1; 1000]);
     lab.write("text", b"This is no image of anything.\n");
     lab.write("disc.iso", &[0; 40 << 10]);
@@ -34,7 +37,7 @@ fn lab() -> Lab {
 /// Runs the program, which must refuse; its line must hold each of `parts`.
 fn refused(lab: &Lab, arguments: &[&str], parts: &[&str]) {
     let before = lab.contents();
-    let (code, out, err) = words(&lab.vpc(arguments).output().unwrap());
+    let (code, out, err) = words(&output(&mut lab.vpc(arguments)));
     let what = format!("{arguments:?}: {err}");
     assert_eq!(code, Some(2), "{what}");
     assert_eq!(out, "", "{what}");
@@ -69,7 +72,7 @@ fn disks() {
         for (image, cause) in [
             ("missing.img", "no image"),
             ("folder", "folder"),
-            ("empty", "empty"),
+            ("nothing", "empty"),
             ("short.vhd", "short.vhd"),
             ("broken.vhd", "header"),
             ("orphan.vhd", "parent"),
@@ -90,7 +93,7 @@ fn discs_and_diskettes() {
     for (option, image, cause) in [
         ("--dvd", "missing.iso", "no image"),
         ("--dvd", "folder", "folder"),
-        ("--dvd", "empty", ""),
+        ("--dvd", "nothing", "empty"),
         ("--dvd", "/dev/null", ""),
         ("--fda", "missing.img", "no image"),
         ("--fda", "folder", "folder"),
@@ -110,7 +113,7 @@ fn firmware_images() {
         for (image, cause) in [
             ("missing.bin", "No such file"),
             ("folder", "directory"),
-            ("empty", "BIOS"),
+            ("nothing", "BIOS"),
             ("text", "BIOS"),
             ("disk.img", "BIOS"),
         ] {
@@ -129,7 +132,7 @@ fn kernels() {
     for (kernel, cause) in [
         ("missing", "No such file"),
         ("folder", "directory"),
-        ("empty", "kernel"),
+        ("nothing", "kernel"),
         ("text", "kernel"),
         ("short.elf", "cut short"),
         ("/dev/null", "ordinary file"),
@@ -183,7 +186,7 @@ fn without_the_right_to_read() {
         ("--kernel", "pvh.elf"),
         ("--firmware", "firmware"),
     ] {
-        let (code, _, err) = words(&lab.vpc(&["run", option, name]).output().unwrap());
+        let (code, _, err) = words(&output(&mut lab.vpc(&["run", option, name])));
         assert_eq!((code, err.lines().count()), (Some(2), 1), "{err}");
         assert!(err.contains(name), "{err}");
     }
@@ -264,8 +267,18 @@ fn options_that_exclude_each_other() {
         ),
         (
             &["--serial", "stdio", "--parallel", "stdio"],
-            &["taken by another port"],
+            &["--parallel", "one port"],
         ),
+        (
+            &["--serial", "stdio", "--serial", "stdio"],
+            &["--serial", "one port"],
+        ),
+        (&["--debug-console", "unix:x"], &["--debug-console"]),
+        (
+            &["--parallel", "unix:x"],
+            &["--parallel", "unix:x", "only writes"],
+        ),
+        (&["--parallel", "pty"], &["--parallel", "pty", "only writes"]),
         (&["--serial", "file:new"], &["new", "twice"]),
         (&["--parallel", "file:./new"], &["new", "twice"]),
     ] {
@@ -325,7 +338,9 @@ fn images_in_use() {
     // In two machines.
     lab.write("firmware", &loader("ending-idle.img"));
     let options = vhd::CreateOptions::new();
+    let undisturbed = alone();
     vhd::create::differencing(lab.path("child.vhd"), lab.path("disk.vhd"), &options).unwrap();
+    drop(undisturbed);
     let machine = lab.start(&["--hda", "child.vhd", "--hdb", "disk.img", "--dvd", "disc.iso"]);
     for image in ["child.vhd", "disk.vhd", "disk.img", "disc.iso"] {
         run_refused(
@@ -352,9 +367,9 @@ fn images_in_use() {
         "--control",
         "control2",
     ]);
-    let mut second = second.spawn().unwrap();
+    let mut second = spawn(&mut second);
     super::wait_for("the second machine", || {
-        let out = lab.vpc(&["ctl", "control2", "quit"]).output().unwrap();
+        let out = output(&mut lab.vpc(&["ctl", "control2", "quit"]));
         out.status.success().then_some(())
     });
     assert_eq!(second.wait().unwrap().code(), Some(0));
@@ -375,19 +390,15 @@ fn ctl_without_a_machine() {
     drop(std::os::unix::net::UnixListener::bind(lab.path("dead")).unwrap());
     refused(&lab, &["ctl", "dead", "quit"], &["dead", "has ended"]);
     // A machine takes the place of one that is gone.
-    let (code, _, err) = words(
-        &lab.vpc(&[
-            "run",
-            "--memory",
-            "1M",
-            "--firmware",
-            "firmware",
-            "--control",
-            "dead",
-        ])
-        .output()
-        .unwrap(),
-    );
+    let (code, _, err) = words(&output(&mut lab.vpc(&[
+        "run",
+        "--memory",
+        "1M",
+        "--firmware",
+        "firmware",
+        "--control",
+        "dead",
+    ])));
     assert_eq!((code, &*err), (Some(0), ""));
     assert!(!lab.path("dead").exists());
 }

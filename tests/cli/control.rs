@@ -140,7 +140,7 @@ fn malformed_requests_harm_nobody() {
         b"[1,2\n",
         b"quit\n",
         b"{\"command\":\"fly\"}\n",
-        b"{\"command\":\"quit\",\"now\":true}\n",
+        b"{\"command\":\"eject\",\"drive\":\"dvd0\",\"now\":true}\n",
         b"{\"command\":\"insert\",\"drive\":\"dvd9\",\"path\":\"/x\"}\n",
         b"{\"command\":\"insert\",\"drive\":\"dvd0\"}\n",
         // Half a line is no command, even if it would make one.

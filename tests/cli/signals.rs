@@ -2,7 +2,7 @@
 //! Signals end a machine cleanly.
 
 use super::Lab;
-use super::support::{firmware, loader, wait_for};
+use super::support::{alone, firmware, loader, wait_for};
 use std::os::unix::net::UnixStream;
 
 #[test]
@@ -36,7 +36,9 @@ fn a_paused_machine_ends_too() {
 fn what_the_guest_wrote_is_in_the_image() {
     let lab = Lab::new(&firmware("write"));
     let path = lab.path("disk.vhd");
+    let undisturbed = alone();
     vhd::create::dynamic(&path, 4 << 20, &vhd::CreateOptions::new()).unwrap();
+    drop(undisturbed);
     let machine = lab.start(&["--hda", "disk.vhd", "--debug-console", "file:log"]);
     wait_for("the guest's write", || {
         let log = std::fs::read(lab.path("log")).unwrap_or_default();
@@ -45,6 +47,7 @@ fn what_the_guest_wrote_is_in_the_image() {
     machine.signal("INT");
     let (code, _, err) = machine.end();
     assert_eq!(code, Some(130), "{err}");
+    let _undisturbed = alone();
     let disk = vhd::Disk::open(&path, &vhd::OpenOptions::new()).unwrap();
     let mut sector = [0; 512];
     disk.read_at(5 * 512, &mut sector).unwrap();
@@ -55,8 +58,8 @@ fn what_the_guest_wrote_is_in_the_image() {
 #[test]
 fn a_stuck_console_does_not_hold_up_the_end() {
     let lab = Lab::new(&firmware("counter"));
-    let machine = lab.start(&["--serial", "unix:com1", "--debug-console", "unix:debug"]);
-    let stuck = UnixStream::connect(lab.path("debug")).unwrap();
+    let machine = lab.start(&["--serial", "unix:com1", "--serial", "unix:com2"]);
+    let stuck = UnixStream::connect(lab.path("com2")).unwrap();
     let gone = UnixStream::connect(lab.path("com1")).unwrap();
     drop(gone);
     machine.signal("TERM");

@@ -4,6 +4,12 @@
 IDE     equ 0x1F0
 
         firmware
+        mov     dx, PCI_ADDRESS
+        mov     eax, 0x80000940         ; 00:01.1, IDETIM
+        out     dx, eax
+        mov     dx, PCI_DATA
+        mov     ax, 0x8000              ; the primary channel's ports are decoded
+        out     dx, ax
         mov     dx, 0x3F6
         mov     al, 2                   ; nIEN
         out     dx, al
