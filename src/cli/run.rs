@@ -103,10 +103,10 @@ pub struct Args {
     /// Serial port: `stdio`, `null`, `file:PATH`, `pty` or `unix:PATH`; once each for COM1 to COM4
     #[arg(long, value_name = "WHERE", help_heading = "Ports")]
     serial: Vec<console::Spec>,
-    /// Printer port LPT1: as --serial, usually `file:PATH`
+    /// Printer port LPT1: `file:PATH`, `stdio` or `null`
     #[arg(long, value_name = "WHERE", help_heading = "Ports")]
     parallel: Option<console::Spec>,
-    /// The firmware's debug messages (port 402h): as --serial
+    /// The firmware's debug messages (port 402h): as --parallel
     #[arg(long, value_name = "WHERE", help_heading = "Ports")]
     debug_console: Option<console::Spec>,
     /// Write the text screen here when the machine ends
@@ -257,12 +257,40 @@ impl Args {
         if self.dvd.len() > 1 && self.dvd.iter().any(|media| matches!(media, Media::None)) {
             return wrong("--dvd none: there is another --dvd".into());
         }
+        self.check_ports()?;
         let layout = Layout::new(self.memory).map_err(|e| Error::wrong(&e))?;
         let outputs = self.outputs();
         files::check(&self.inputs(), &outputs)?;
         // A kernel that cannot be started must not cost the contents of a log.
         if let Some(kernel) = self.direct_kernel().filter(|_| !outputs.is_empty()) {
             boot::rehearse(layout, &kernel).map_err(|e| Error::wrong(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Standard input and output serve one port; a port that nothing comes from has no far end to wait for.
+    fn check_ports(&self) -> Result<(), Error> {
+        let printers = [
+            ("--parallel", &self.parallel),
+            ("--debug-console", &self.debug_console),
+        ];
+        let printers = printers.map(|(name, spec)| spec.as_ref().map(|spec| (name, spec)));
+        let printers = printers.into_iter().flatten();
+        let ports = self.serial.iter().map(|spec| ("--serial", spec));
+        let mut stdio_taken = false;
+        for (name, spec) in ports.chain(printers.clone()) {
+            if *spec == console::Spec::Stdio && std::mem::replace(&mut stdio_taken, true) {
+                return Err(Error::Use(format!(
+                    "{name} stdio: standard input and output serve one port only"
+                )));
+            }
+        }
+        for (name, spec) in printers {
+            if matches!(spec, console::Spec::Pty(_) | console::Spec::Unix(_)) {
+                return Err(Error::Use(format!(
+                    "{name} {spec}: this port only writes: use file:PATH, stdio or null"
+                )));
+            }
         }
         Ok(())
     }
