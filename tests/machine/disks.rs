@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! SeaBIOS boots disks and discs of every kind of image, and the guest reads what is in them.
 
-use super::support::{Log, checksum, guest};
+use super::support::{Log, alone, checksum, guest};
 use super::{run_alone, seabios};
 use std::path::Path;
 use virtualpc::hypervisor::Irqchip;
@@ -31,6 +31,7 @@ fn sums(path: &Path, place: usize, irqchip: Irqchip) {
     let words = format!("disksum {sum:08X} ok\r\n");
     assert!(log.text().ends_with(&words), "{words}{}", log.text());
     // The machine has let go of the image, and has not changed it.
+    let _undisturbed = alone();
     let disk = vhd::Disk::open(path, &vhd::OpenOptions::new()).unwrap();
     let mut now = vec![0; bytes.len()];
     disk.read_at(0, &mut now).unwrap();
@@ -56,8 +57,10 @@ fn a_fixed_vhd_on_the_secondary_slave() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk.vhd");
     let bytes = content();
+    let undisturbed = alone();
     vhd::create::fixed(&path, bytes.len() as u64, &vhd::CreateOptions::new()).unwrap();
     fill(&path, 0, &bytes);
+    drop(undisturbed);
     sums(&path, 3, Irqchip::Split);
 }
 
@@ -66,8 +69,10 @@ fn a_dynamic_vhd() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk.vhd");
     let bytes = content();
+    let undisturbed = alone();
     vhd::create::dynamic(&path, 64 << 20, &vhd::CreateOptions::new()).unwrap();
     fill(&path, 0, &bytes);
+    drop(undisturbed);
     sums(&path, 0, Irqchip::Split);
 }
 
@@ -76,11 +81,13 @@ fn a_differencing_vhd() {
     let folder = tempfile::tempdir().unwrap();
     let (base, child) = (folder.path().join("base.vhd"), folder.path().join("child.vhd"));
     let bytes = content();
+    let undisturbed = alone();
     vhd::create::dynamic(&base, 64 << 20, &vhd::CreateOptions::new()).unwrap();
     let middle = SECTORS as usize / 2 * 512 + 3 * 512;
     fill(&base, 0, &bytes[..middle]);
     vhd::create::differencing(&child, &base, &vhd::CreateOptions::new()).unwrap();
     fill(&child, middle, &bytes[middle..]);
+    drop(undisturbed);
     let before = std::fs::read(&base).unwrap();
     sums(&child, 0, Irqchip::Kernel);
     assert!(std::fs::read(&base).unwrap() == before, "the parent was changed");

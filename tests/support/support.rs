@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come. Long: the machine that tests run on may be very busy.
@@ -20,9 +20,11 @@ fn source(path: &str) -> PathBuf {
 }
 
 fn output(command: &mut Command) -> String {
+    let undisturbed = alone();
     let done = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
+    drop(undisturbed);
     assert!(
         done.status.success(),
         "{command:?} failed:\n{}",
@@ -90,6 +92,13 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// While this is held no other test starts a program. A program that is being started has all descriptors of this process for a moment,
+/// and with them the locks of images.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static STARTS: Mutex<()> = Mutex::new(());
+    STARTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a guest wrote to the debug console.
