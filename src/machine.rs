@@ -456,3 +456,6 @@ fn position(ide: &[Option<IdeDrive>; 4], kind: impl Fn(&IdeDrive) -> bool) -> Op
         unit: n % 2,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -362,9 +362,14 @@ impl Args {
             Ok::<_, Error>(match media {
                 Media::None => None,
                 Media::Empty => Some(FloppyDrive { image: None }),
-                Media::Image(path) => Some(FloppyDrive {
-                    image: Some(open(path, Purpose::Floppy)?),
-                }),
+                Media::Image(path) => {
+                    let drive = FloppyDrive {
+                        image: Some(open(path, Purpose::Floppy)?),
+                    };
+                    // No diskette: better said before any port is opened.
+                    drive.kind().map_err(|e| Error::wrong(&e))?;
+                    Some(drive)
+                }
             })
         };
         let floppies = [floppy(&self.fda)?, floppy(&self.fdb)?];

@@ -26,6 +26,7 @@ fn lab() -> Lab {
     lab.write("nothing", b"");
     lab.write("odd.img", &[1; 1000]);
     lab.write("text", b"This is no image of anything.\n");
+    lab.write("large.img", &vec![1; 8 << 20]);
     lab.write("disc.iso", &[0; 40 << 10]);
     std::fs::copy(guest("pvh.elf"), lab.path("pvh.elf")).unwrap();
     lab.write("short.elf", &std::fs::read(guest("pvh.elf")).unwrap()[..100]);
@@ -97,8 +98,8 @@ fn discs_and_diskettes() {
         ("--dvd", "/dev/null", ""),
         ("--fda", "missing.img", "no image"),
         ("--fda", "folder", "folder"),
-        ("--fda", "text", "diskette"),
-        ("--fdb", "disk.img", "diskette"),
+        ("--fda", "large.img", ""),
+        ("--fdb", "large.img", ""),
         ("--fdb", "/dev/null", ""),
     ] {
         run_refused(&lab, &["--firmware", "firmware", option, image], &[image, cause]);

@@ -10,6 +10,12 @@ IDE     equ 0x1F0
         mov     dx, PCI_DATA
         mov     ax, 0x8000              ; the primary channel's ports are decoded
         out     dx, ax
+        mov     dx, PCI_ADDRESS
+        mov     eax, 0x80000904         ; PCI command register: I/O space
+        out     dx, eax
+        mov     dx, PCI_DATA
+        mov     ax, 1
+        out     dx, ax
         mov     dx, 0x3F6
         mov     al, 2                   ; nIEN
         out     dx, al
