@@ -28,7 +28,7 @@ pub fn compare(a: &Disk, b: &Disk, watch: &Watch) -> Result<Option<u64>> {
         let inside = end.min(shorter.len()).max(at);
         left.fill(at, inside)?;
         right.fill(at, end)?;
-        let found = first_difference(&left, &right);
+        let found = first_difference(&mut left, &mut right);
         if let Some(distance) = found {
             return Ok(Some(at + distance));
         }
@@ -39,10 +39,12 @@ pub fn compare(a: &Disk, b: &Disk, watch: &Watch) -> Result<Option<u64>> {
 }
 
 /// Both windows begin at the same byte, and the right one is at least as long.
-fn first_difference(left: &Window<'_>, right: &Window<'_>) -> Option<u64> {
+fn first_difference(left: &mut Window<'_>, right: &mut Window<'_>) -> Option<u64> {
     if left.zero && right.zero {
         return None;
     }
+    left.fill_zeros();
+    right.fill_zeros();
     let zeros = std::iter::repeat(&0);
     // Slices compare as fast as memory is; bytes are looked at only where it is known that there is a difference.
     let (common, rest) = right.bytes.split_at_checked(left.bytes.len())?;
@@ -59,7 +61,8 @@ struct Window<'a> {
     disk: &'a Disk,
     extents: Vec<Extent>,
     bytes: Vec<u8>,
-    /// All of it is nowhere in the images.
+    len: usize,
+    /// All of it is nowhere in the images; the bytes are not filled in then.
     zero: bool,
 }
 
@@ -69,7 +72,16 @@ impl<'a> Window<'a> {
             disk,
             extents: Vec::new(),
             bytes: Vec::new(),
+            len: 0,
             zero: false,
+        }
+    }
+
+    /// Fills in what is nowhere in the images.
+    fn fill_zeros(&mut self) {
+        if self.zero {
+            self.bytes.clear();
+            self.bytes.resize(self.len, 0);
         }
     }
 
@@ -83,12 +95,11 @@ impl<'a> Window<'a> {
         }
         let _guard = self.disk.resolve_read(start..end, &mut self.extents)?;
         self.zero = self.extents.iter().all(|extent| extent.source == Source::Zero);
-        let len = (end - start) as usize;
-        self.bytes.resize(len, 0);
+        self.len = (end - start) as usize;
         if self.zero {
-            self.bytes.fill(0);
             return Ok(());
         }
+        self.bytes.resize(self.len, 0);
         self.disk.read_at(start, &mut self.bytes)
     }
 }

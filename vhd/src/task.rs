@@ -46,7 +46,7 @@ impl Watch {
         (self.shared.done.load(Ordering::Relaxed).min(total), total)
     }
 
-    /// From 0 to 100. It never goes back.
+    /// From 0 to 100. An operation of several parts starts again with each.
     #[must_use]
     pub fn percent(&self) -> u8 {
         let (done, total) = self.progress();
@@ -122,11 +122,27 @@ impl<T: Send + 'static> Task<T> {
         std::thread::Builder::new()
             .name(format!("task {}", task.id))
             .spawn(move || {
+                let end = End(&outcome);
                 let result = operation(&watch);
                 *outcome.stage() = Stage::Done(result);
-                outcome.changed.notify_all();
+                drop(end);
             })?;
         Ok(task)
+    }
+}
+
+/// Wakes those who wait, also when the operation panics: then there is no result, and they are told that.
+struct End<'a, T>(&'a Outcome<T>);
+
+impl<T> Drop for End<'_, T> {
+    fn drop(&mut self) {
+        let mut stage = self.0.stage();
+        if matches!(*stage, Stage::Running) {
+            let panic = std::io::Error::other("the operation panicked");
+            *stage = Stage::Done(Err(Error::io(panic, Path::new("the task"), "running")));
+        }
+        drop(stage);
+        self.0.changed.notify_all();
     }
 }
 
@@ -216,6 +232,7 @@ impl<T> fmt::Debug for Task<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
     use std::sync::mpsc;
@@ -257,6 +274,12 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(task.finish().unwrap_err().kind(), &Kind::Cancelled);
         other.finish().unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_for_a_task_that_panics_is_woken() {
+        let task: Task<()> = Task::start("falling over", |_| panic!("as this test wants it")).unwrap();
+        assert_eq!(task.finish().unwrap_err().kind(), &Kind::Io);
     }
 
     #[test]
