@@ -90,6 +90,7 @@ impl<'a> Window<'a> {
         if start >= end {
             // Beyond the end of the shorter disk.
             self.bytes.clear();
+            self.len = 0;
             self.zero = true;
             return Ok(());
         }
