@@ -18,13 +18,12 @@ use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervi
 use crate::memory::{self, Layout, Memory};
 use board::{Board, Parts};
 pub use board::{FloppyDrive, IdeDrive, Sink};
-use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, RunState, Status};
+use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, RunState, Screen, Status};
 use cpu::{Gate, Order, Processors, Stopped, Surroundings};
 use devices::bus::lock;
 use devices::clock::{Clock, SECOND};
 use devices::power::{PowerControl, PowerRequest};
 use devices::rtc::{self, CmosSetup, FloppyType};
-use devices::vga::TextScreen;
 use media::Bay;
 use std::sync::{Arc, mpsc};
 use vm_memory::{Bytes, GuestAddress};
@@ -215,9 +214,9 @@ impl Machine {
         self.remote.clone()
     }
 
-    /// The text on the screen; `None` while it is off or in a graphics mode.
-    pub fn text_screen(&self) -> Option<TextScreen> {
-        lock(&self.board.vga).text_screen()
+    /// What the screen shows.
+    pub fn screen(&self) -> Screen {
+        lock(&self.board.vga).text_screen().into()
     }
 
     /// Runs the machine until it ends. It may be run again after [`End::Reset`] and its like: it then goes on where it stood.
@@ -279,6 +278,9 @@ impl Machine {
         let done = Ok(Answer::Done {});
         Ok(match command {
             Command::Status => Ok(Answer::Status(Box::new(self.status()))),
+            Command::Screen => Ok(Answer::Screen {
+                screen: self.screen(),
+            }),
             Command::Insert { drive, path, force } => {
                 self.bay(*drive, |bay| bay.insert(*drive, path, *force))
             }

@@ -50,6 +50,8 @@ enum Words {
     Quit,
     /// Show how the machine is
     Status,
+    /// Show the text on the machine's screen
+    Screen,
 }
 
 impl Args {
@@ -69,6 +71,7 @@ impl Args {
             Words::Resume => Command::Resume,
             Words::Quit => Command::Quit,
             Words::Status => Command::Status,
+            Words::Screen => Command::Screen,
         };
         let reply = control_socket::call(&self.socket, &command).map_err(|e| {
             Error::Use(format!(
@@ -80,6 +83,7 @@ impl Args {
         match reply {
             Ok(answer) if self.json => super::print_json(&answer)?,
             Ok(Answer::Status(status)) => print(&status),
+            Ok(Answer::Screen { screen }) => print!("{screen}"),
             Ok(Answer::Done {}) => {}
             Err(error) => return Err(wrong(&error)),
         }

@@ -469,11 +469,8 @@ fn tell(end: &End) {
 }
 
 fn dump_text(machine: &Machine, path: &Path) -> Result<(), Error> {
-    let text = match machine.text_screen() {
-        Some(screen) => screen.to_string(),
-        None => "(the screen is off or in a graphics mode)\n".to_owned(),
-    };
-    std::fs::write(path, text).map_err(|e| Error::Host(format!("{}: cannot be written: {e}", path.display())))
+    std::fs::write(path, machine.screen().to_string())
+        .map_err(|e| Error::Host(format!("{}: cannot be written: {e}", path.display())))
 }
 
 /// SIGINT, SIGTERM and SIGHUP: the machine ends cleanly.

@@ -3,6 +3,7 @@
 
 use crate::hypervisor::Fault;
 use devices::power::PowerRequest;
+use devices::vga::TextScreen;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -81,6 +82,8 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
+    /// What the screen shows.
+    Screen,
     /// Pull the reset line.
     Reset,
     /// Press the power button: the guest decides what to do.
@@ -157,6 +160,31 @@ pub struct DriveStatus {
     pub tray_open: bool,
 }
 
+/// What a screen shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Screen {
+    /// The rows of a text mode, each with its line end.
+    Text(String),
+    /// It is off or in a graphics mode.
+    NoText,
+}
+
+impl From<Option<TextScreen>> for Screen {
+    fn from(screen: Option<TextScreen>) -> Self {
+        screen.map_or(Self::NoText, |screen| Self::Text(screen.to_string()))
+    }
+}
+
+impl fmt::Display for Screen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(rows) => f.write_str(rows),
+            Self::NoText => f.write_str("(the screen is off or in a graphics mode)\n"),
+        }
+    }
+}
+
 /// How a machine is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -182,6 +210,11 @@ pub struct Status {
 pub enum Answer {
     /// The answer to [`Command::Status`].
     Status(Box<Status>),
+    /// The answer to [`Command::Screen`].
+    Screen {
+        /// What can be told of it.
+        screen: Screen,
+    },
     /// Nothing more to say.
     Done {},
 }

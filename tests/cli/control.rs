@@ -47,6 +47,10 @@ fn the_life_of_a_machine() {
     for part in ["running", "processors  2", "memory      2 MiB", "dvd0", "fd0"] {
         assert!(out.contains(part), "{out}");
     }
+    assert_eq!(
+        words(&lab.ctl(&["screen"])).1,
+        "(the screen is off or in a graphics mode)\n"
+    );
     ok(&lab, &["pause"]);
     assert_eq!(status(&lab)["state"], "paused");
     let seconds = status(&lab)["seconds"].as_f64();

@@ -4,7 +4,7 @@
 use super::support::{Log, firmware};
 use super::{BOTH, numbers, run_alone, seabios, spec};
 use virtualpc::hypervisor::Irqchip;
-use virtualpc::machine::control::{Command, End};
+use virtualpc::machine::control::{Answer, Command, End, Screen};
 use virtualpc::machine::{Error, Machine, Spec};
 
 #[test]
@@ -32,11 +32,16 @@ fn firmware_finds_all_processors_and_nothing_to_boot() {
     let (remote, heard) = (machine.remote(), log.clone());
     let end = super::run(&mut machine, move || {
         heard.wait_for("No bootable device");
+        let shown = remote.command(Command::Screen).unwrap();
+        assert!(
+            matches!(&shown, Answer::Screen { screen: Screen::Text(rows) } if rows.contains("SeaBIOS (version")),
+            "{shown:?}"
+        );
         remote.command(Command::Quit).unwrap();
     });
     assert!(matches!(end, End::Quit), "{end:?}");
     assert!(log.text().contains("Found 2 cpu(s)"), "{}", log.text());
-    let screen = machine.text_screen().expect("a text mode").to_string();
+    let screen = machine.screen().to_string();
     assert!(screen.contains("SeaBIOS (version"), "{screen}");
 }
 
