@@ -187,24 +187,57 @@ impl Guest {
     }
 
     fn give_up(&mut self, why: &str) -> ! {
-        let _ = self.child.kill();
+        let threads = self.threads();
+        // If it does not, its output stays open, and nothing here may wait for that.
+        assert!(
+            self.kill(),
+            "{why}, and vpc does not die; its threads:\n{threads}"
+        );
         self.log.extend(self.console.try_iter().flatten());
         let log = String::from_utf8_lossy(&self.log).into_owned();
         let lines: Vec<_> = log.lines().collect();
         let from = lines.len().saturating_sub(60);
         let errors = self.errors();
         panic!(
-            "{why}; its console ended with:\n{}\n{errors}",
+            "{why}; its console ended with:\n{}\n{errors}\nits threads were:\n{threads}",
             lines[from..].join("\n")
         );
+    }
+
+    /// Ends vpc; whether it has ended. (A process that waits for its files' server in vain does not.)
+    fn kill(&mut self) -> bool {
+        let _ = self.child.kill();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    /// What vpc's threads do, as far as the host's kernel tells.
+    fn threads(&self) -> String {
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
+            return "unknown".into();
+        };
+        let mut text = String::new();
+        for task in tasks.flatten() {
+            let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            let (name, stat, stack) = (read("comm"), read("stat"), read("stack"));
+            let state = stat.rsplit(") ").next().and_then(|s| s.get(..1)).unwrap_or("?");
+            text += &format!("{} ({state})\n{stack}", name.trim_end());
+        }
+        text
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(reader) = self.reader.take() {
+        if self.kill()
+            && let Some(reader) = self.reader.take()
+        {
             let _ = reader.join();
         }
     }
