@@ -102,6 +102,8 @@ pub enum BootDevice {
     Floppy(u8),
     /// A disk or disc.
     Ide(IdePosition),
+    /// A virtio disk in this PCI slot.
+    Virtio(u8),
 }
 
 /// What firmware and operating system are to know of a machine.

@@ -16,6 +16,7 @@ use crate::console::Backend;
 use crate::firmware::{self, FirmwareSpec, IdePosition, PciInterrupts, Ram, direct};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
+use crate::storage::Image;
 use board::{Board, Parts};
 pub use board::{FloppyDrive, IdeDrive, Sink};
 use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, RunState, Screen, Status};
@@ -70,6 +71,8 @@ pub struct Spec {
     pub ide: [Option<IdeDrive>; 4],
     /// Diskette drives A and B.
     pub floppies: [Option<FloppyDrive>; 2],
+    /// Virtio disks, at most [`VIRTIO_MOST`].
+    pub virtio: Vec<Image>,
 }
 
 /// A place to boot from.
@@ -85,6 +88,8 @@ pub enum BootLetter {
 
 /// The most processors a machine has.
 pub const CPUS_MOST: u8 = 8;
+/// The most virtio disks a machine has.
+pub const VIRTIO_MOST: usize = 8;
 
 /// A machine could not be built, or not be reset.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +97,9 @@ pub enum Error {
     /// The number of processors is out of range.
     #[error("{0} processors: a machine has 1 to {CPUS_MOST}")]
     Cpus(u8),
+    /// There are too many virtio disks.
+    #[error("{0} virtio disks: a machine has {VIRTIO_MOST} at most")]
+    VirtioDisks(usize),
     /// Memory.
     #[error(transparent)]
     Memory(#[from] memory::Error),
@@ -135,6 +143,9 @@ impl Machine {
         if spec.cpus == 0 || spec.cpus > CPUS_MOST {
             return Err(Error::Cpus(spec.cpus));
         }
+        if spec.virtio.len() > VIRTIO_MOST {
+            return Err(Error::VirtioDisks(spec.virtio.len()));
+        }
         let layout = Layout::new(spec.memory)?;
         let vm = hypervisor.create_vm(spec.irqchip)?;
         let firmware = match &spec.boot {
@@ -167,6 +178,8 @@ impl Machine {
             firmware_files: firmware::configuration(&firmware_spec, vga_bios)?,
             ide: std::mem::take(&mut spec.ide),
             floppies: std::mem::take(&mut spec.floppies),
+            virtio: std::mem::take(&mut spec.virtio),
+            cpus: spec.cpus,
             serial: std::mem::take(&mut spec.serial),
             parallel: spec.parallel.take(),
             remote: Remote(sender.clone()),
@@ -442,7 +455,11 @@ fn firmware_spec(spec: &Spec, layout: Layout, floppies: [FloppyType; 2]) -> Firm
         .iter()
         .filter_map(|letter| match letter {
             BootLetter::Floppy => Some(firmware::BootDevice::Floppy(0)),
-            BootLetter::HardDisk => position(&spec.ide, |drive| matches!(drive, IdeDrive::Disk(_))),
+            BootLetter::HardDisk => {
+                let virtio =
+                    || (!spec.virtio.is_empty()).then_some(firmware::BootDevice::Virtio(board::FIRST_VIRTIO));
+                position(&spec.ide, |drive| matches!(drive, IdeDrive::Disk(_))).or_else(virtio)
+            }
             BootLetter::Dvd => position(&spec.ide, |drive| matches!(drive, IdeDrive::Dvd(_))),
         })
         .collect();

@@ -288,7 +288,11 @@ impl Worker {
 
     fn carry_out(&self, request: &mut Request) -> Result<(), Failure> {
         let disk = &self.image.disk;
-        let end = request.offset.checked_add(request.buffer.len() as u64);
+        let len = match request.operation {
+            Operation::Discard { len } | Operation::WriteZeroes { len } => len,
+            Operation::Read | Operation::Write | Operation::Flush => request.buffer.len() as u64,
+        };
+        let end = request.offset.checked_add(len);
         if end.is_none_or(|end| end > self.image.info.len) {
             return Err(MediumError::OutOfRange.into());
         }
@@ -297,6 +301,11 @@ impl Worker {
             Operation::Write if self.image.info.read_only => return Err(MediumError::ReadOnly.into()),
             Operation::Write => disk.write_at(request.offset, &request.buffer),
             Operation::Flush => disk.flush(),
+            Operation::Discard { .. } | Operation::WriteZeroes { .. } if self.image.info.read_only => {
+                return Err(MediumError::ReadOnly.into());
+            }
+            Operation::Discard { len } => disk.discard(request.offset, len),
+            Operation::WriteZeroes { len } => disk.write_zeroes(request.offset, len),
         };
         result.map_err(|error| Failure {
             kind: MediumError::Io,

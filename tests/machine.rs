@@ -43,6 +43,7 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         parallel: None,
         floppies: [None, None],
         ide: [None, None, None, None],
+        virtio: vec![],
         debug_console: log.sink(),
     }
 }

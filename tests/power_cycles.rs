@@ -60,6 +60,7 @@ fn a_thousand_power_cycles() {
             parallel: None,
             ide: [Some(IdeDrive::Dvd(None)), None, None, None],
             floppies: [None, None],
+            virtio: vec![],
             debug_console: log.sink(),
         };
         let mut machine = Machine::new(spec, &*hypervisor).unwrap();

@@ -17,6 +17,16 @@ pub enum Operation {
     Write,
     /// Make all completed writes durable. Offset and buffer are empty.
     Flush,
+    /// Forget what the medium holds from the offset on: what is read there later is anybody's guess. The buffer is empty.
+    Discard {
+        /// Bytes.
+        len: u64,
+    },
+    /// Make the medium read as zeros from the offset on, if it can without writing them. The buffer is empty.
+    WriteZeroes {
+        /// Bytes.
+        len: u64,
+    },
 }
 
 /// Why a medium could not do it.

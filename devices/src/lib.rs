@@ -43,3 +43,5 @@ pub mod pit;
 pub mod rtc;
 pub mod system_control;
 pub mod vga;
+#[cfg(feature = "virtio")]
+pub mod virtio;

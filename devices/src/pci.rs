@@ -40,6 +40,10 @@ pub trait Function: Device {
     fn config(&self) -> &config::ConfigSpace;
     /// The configuration space.
     fn config_mut(&mut self) -> &mut config::ConfigSpace;
+    /// The guest is about to read `len` bytes at `offset` of the configuration space: for registers that are not what was last written.
+    fn config_reading(&mut self, offset: usize, len: usize) {
+        let _ = (offset, len);
+    }
     /// The guest wrote `len` bytes at `offset` of the configuration space; the write masks have been applied.
     fn config_written(&mut self, offset: usize, len: usize) {
         let _ = (offset, len);

@@ -51,6 +51,9 @@ pub struct Args {
     /// Hard disk: secondary slave
     #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
     hdd: Option<PathBuf>,
+    /// Hard disk on virtio, faster for guests that know it; up to eight times
+    #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
+    virtio_disk: Vec<PathBuf>,
     /// DVD drive with an ISO image, or `empty`; takes the first free place from the secondary master on. Without it there is one
     /// empty drive, if there is a place; `none`: no DVD drive
     #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
@@ -62,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE", default_value = "none", help_heading = "Drives")]
     fdb: Media,
 
-    /// What to boot from, in this order: a (floppy), c (first hard disk), d (first DVD)
+    /// What to boot from, in this order: a (floppy), c (first hard disk, IDE before virtio), d (first DVD)
     #[arg(
         short,
         long,
@@ -299,7 +302,7 @@ impl Args {
     fn inputs(&self) -> Vec<&Path> {
         let disks = [&self.hda, &self.hdb, &self.hdc, &self.hdd];
         let boot = [&self.firmware, &self.vga_bios, &self.kernel, &self.initrd];
-        let named = disks.into_iter().chain(boot).flatten();
+        let named = disks.into_iter().chain(boot).flatten().chain(&self.virtio_disk);
         let media = self.dvd.iter().chain([&self.fda, &self.fdb]);
         let images = media.filter_map(|media| match media {
             Media::Image(path) => Some(path),
@@ -358,6 +361,8 @@ impl Args {
                 .transpose()?;
         }
         self.place_dvds(&mut ide, open)?;
+        let disks = self.virtio_disk.iter().map(|path| open(path, Purpose::HardDisk));
+        let virtio = disks.collect::<Result<_, _>>()?;
         let floppy = |media: &Media| {
             Ok::<_, Error>(match media {
                 Media::None => None,
@@ -405,6 +410,7 @@ impl Args {
             reboot: !self.no_reboot,
             ide,
             floppies,
+            virtio,
             serial,
             parallel: self.parallel.as_ref().map(&mut printer).transpose()?,
             debug_console: match &self.debug_console {

@@ -74,6 +74,7 @@ impl BootDevice {
         match self {
             Self::Floppy(unit) => format!("/pci@i0cf8/isa@1/fdc@03f0/floppy@{unit:x}"),
             Self::Ide(position) => position.path(),
+            Self::Virtio(slot) => format!("/pci@i0cf8/scsi@{slot:x}/disk@0,0"),
         }
     }
 }

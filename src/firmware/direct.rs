@@ -117,6 +117,11 @@ pub const PIIX4_SETUP: [ConfigWrite; 9] = [
     write(POWER, reg::INTERRUPT_LINE, &[platform::SCI]),
 ];
 
+/// The ISA interrupt that PIRQ wire `pirq` is routed to (0 = PIRQA#).
+pub fn interrupt_line(pirq: usize) -> u8 {
+    platform::PIRQ_ROUTES.get(pirq).copied().unwrap_or(0)
+}
+
 /// Ports and what to write there: the keyboard controller's command byte, with scan codes translated, the keyboard's interrupt on and
 /// the mouse's port off. A kernel that finds no translation takes the keyboard for a raw one of set 2.
 pub const KEYBOARD_SETUP: [(u16, u8); 2] = [(0x64, 0x60), (0x60, 0x65)];

@@ -7,6 +7,7 @@ mod floppy;
 mod ide;
 mod interrupts;
 mod ports;
+mod virtio;
 
 use super::control::Remote;
 use super::control::{Drive, DriveStatus};
@@ -18,7 +19,7 @@ use crate::console::{Backend, Drain, Output, SerialPort};
 use crate::firmware::direct;
 use crate::hypervisor::{self, Irqchip, Vm};
 use crate::memory::{Memory, SHADOW_RANGE};
-use crate::storage;
+use crate::storage::{self, Image};
 pub use buses::Buses;
 use devices::acpi_pm::{self, PowerManagement};
 use devices::bus::{BusBuilder, Overlap, SharedDevice, lock};
@@ -34,7 +35,7 @@ use devices::parallel::ParallelPort;
 use devices::pci::config;
 use devices::pci::host_bridge::{HostBridge, PAM0};
 use devices::pci::isa_bridge::IsaBridge;
-use devices::pci::root::PciRoot;
+use devices::pci::root::{PciRoot, SharedFunction};
 use devices::pit::Pit;
 use devices::power::PowerControl;
 use devices::ram::GuestRam;
@@ -45,6 +46,8 @@ pub use floppy::{FloppyDrive, cmos_type};
 pub use ide::IdeDrive;
 pub use interrupts::PIRQ_PIN;
 use ports::{PARALLEL, SERIAL};
+/// The PCI slot of the first virtio disk.
+pub use slot::VIRTIO as FIRST_VIRTIO;
 use std::sync::{Arc, Mutex};
 
 /// ISA interrupts.
@@ -67,10 +70,15 @@ mod slot {
     pub const ISA_BRIDGE: (u8, u8) = (1, 0);
     pub const IDE: (u8, u8) = (1, 1);
     pub const POWER: (u8, u8) = (1, 3);
+    /// Virtio disks, from here on. Slot 2 is where a PC of this kind has its display.
+    pub const VIRTIO: u8 = 3;
 }
 
 /// Where firmware puts the bus master registers of the IDE function.
 const IDE_BUS_MASTER: u32 = 0xc000;
+/// Where firmware puts the registers of virtio disks: ports and memory, and how far apart the disks are.
+const VIRTIO_PORTS: (u32, u32) = (0xc080, 0x80);
+const VIRTIO_MEMORY: (u32, u32) = (0xfe00_0000, 0x8000);
 
 /// What the board is made from.
 pub struct Parts {
@@ -89,6 +97,10 @@ pub struct Parts {
     pub ide: [Option<IdeDrive>; 4],
     /// Diskette drives A and B.
     pub floppies: [Option<FloppyDrive>; 2],
+    /// Virtio disks.
+    pub virtio: Vec<Image>,
+    /// Processors: a virtio disk has a queue for each.
+    pub cpus: u8,
     /// COM1 to COM4.
     pub serial: [Option<Backend>; 4],
     /// What LPT1 prints.
@@ -136,6 +148,7 @@ pub struct Board {
     dma: Shared<Dma8237>,
     ide: Shared<PiixIde>,
     ide_channels: [Shared<Channel>; 2],
+    virtio: Vec<virtio::Disk>,
     fdc: Shared<Fdc>,
     dvds: Vec<DvdBay>,
     floppies: [Option<FloppyBay>; 2],
@@ -166,6 +179,8 @@ impl Board {
             debug_console,
             ide,
             floppies,
+            virtio,
+            cpus,
             serial,
             parallel,
             remote,
@@ -304,12 +319,21 @@ impl Board {
         socket.connect(&power_management);
         ports.map(0xb2..=0xb3, acpi_pm::APM, power_management.clone())?;
 
-        let pci = PciRoot::new(vec![
+        let mut virtio_disks = Vec::new();
+        for (number, image) in (0..).zip(virtio) {
+            let irq = lock(&isa_bridge).interrupt(slot::VIRTIO + number, 1);
+            virtio_disks.push(virtio::wire(number, image, cpus, memory.ram().clone(), irq, &vm)?);
+        }
+        let mut functions: Vec<((u8, u8), SharedFunction)> = vec![
             (slot::HOST_BRIDGE, host_bridge.clone()),
             (slot::ISA_BRIDGE, isa_bridge.clone()),
             (slot::IDE, ide.clone()),
             (slot::POWER, power_management.clone()),
-        ]);
+        ];
+        for (number, disk) in (slot::VIRTIO..).zip(&virtio_disks) {
+            functions.push(((number, 0), disk.clone()));
+        }
+        let pci = PciRoot::new(functions);
         let reset_register: Arc<dyn SharedDevice> = reset_control.clone();
         ports.map(0xcf8..=0xcff, 0, Arc::new(pci.config_ports(reset_register)))?;
         ports.fallback(pci.ports());
@@ -341,6 +365,7 @@ impl Board {
             dma,
             ide,
             ide_channels,
+            virtio: virtio_disks,
             fdc,
             dvds,
             floppies,
@@ -360,6 +385,7 @@ impl Board {
         lock(&self.fdc).reset();
         lock(&self.ide).reset();
         self.ide_channels.iter().for_each(|channel| lock(channel).reset());
+        self.virtio.iter().for_each(|disk| lock(disk).reset());
         lock(&self.rtc).reset();
         lock(&self.power).reset();
         lock(&self.fw_cfg).reset();
@@ -393,6 +419,20 @@ impl Board {
             config::reg::BAR0 + 4 * 4,
             &IDE_BUS_MASTER.to_le_bytes(),
         );
+        for number in 0..self.virtio.len() as u8 {
+            let device = slot::VIRTIO + number;
+            let set = |offset, value: u32| self.pci.config_write(device, 0, offset, &value.to_le_bytes());
+            let nth = |(first, step): (u32, u32)| first + step * u32::from(number);
+            set(config::reg::BAR0, nth(VIRTIO_PORTS));
+            set(config::reg::BAR0 + 4, nth(VIRTIO_MEMORY));
+            set(
+                config::reg::BAR0 + 4 * 4,
+                nth(VIRTIO_MEMORY) + VIRTIO_MEMORY.1 / 2,
+            );
+            let line = direct::interrupt_line(IsaBridge::wire_of(device, 1));
+            self.pci
+                .config_write(device, 0, config::reg::INTERRUPT_LINE, &[line]);
+        }
         for write in direct::PIIX4_SETUP {
             self.pci
                 .config_write(write.device, write.function, write.offset, write.bytes);

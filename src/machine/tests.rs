@@ -36,6 +36,7 @@ fn machine(irqchip: Irqchip) -> Machine {
         serial: [None, None, None, None],
         parallel: Some(Box::new(|_| {})),
         ide: [Some(IdeDrive::Dvd(None)), None, Some(IdeDrive::Dvd(None)), None],
+        virtio: vec![],
         floppies: [Some(FloppyDrive { image: None }), None],
         debug_console: Box::new(|_| {}),
     };

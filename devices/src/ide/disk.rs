@@ -376,7 +376,7 @@ impl HardDisk {
     fn under_way(&mut self, operation: Operation) -> &mut usize {
         match operation {
             Operation::Read => &mut self.reads_under_way,
-            Operation::Write | Operation::Flush => &mut self.writes_under_way,
+            _ => &mut self.writes_under_way,
         }
     }
 

@@ -139,7 +139,11 @@ impl PciRoot {
     /// Reads configuration space past CONFADD: for whoever sets a machine up without firmware.
     pub fn config_read(&self, device: u8, function: u8, offset: usize, data: &mut [u8]) {
         match self.slot(device, function) {
-            Some((_, slot)) => lock(&slot.chip).config().read(offset, data),
+            Some((_, slot)) => {
+                let mut chip = lock(&slot.chip);
+                chip.config_reading(offset, data.len());
+                chip.config().read(offset, data);
+            }
             None => data.fill(0xff),
         }
     }

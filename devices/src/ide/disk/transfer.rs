@@ -249,6 +249,6 @@ fn fault(error: MediumError, operation: Operation) -> Fault {
         (MediumError::OutOfRange, _) => Fault::new(Error::IDNF),
         (MediumError::ReadOnly, _) => Fault::new(Error::WP | Error::ABRT),
         (MediumError::Io, Operation::Read) => Fault::new(Error::UNC),
-        (MediumError::Io, Operation::Write | Operation::Flush) => Fault::device_fault(),
+        (MediumError::Io, _) => Fault::device_fault(),
     }
 }

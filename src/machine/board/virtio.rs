@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The virtio disks.
+
+use super::{Shared, shared};
+use crate::hypervisor::{Message, Vm};
+use crate::machine::media::Bell;
+use crate::storage::{self, Image};
+use devices::bus::lock;
+use devices::line::IrqLine;
+use devices::virtio::Ram;
+use devices::virtio::block::{Block, spec};
+use devices::virtio::pci::VirtioPci;
+use std::sync::Arc;
+
+/// A disk on the PCI bus.
+pub type Disk = Shared<VirtioPci<Block>>;
+
+/// Mass storage controller, SCSI: what operating systems expect of a virtio disk.
+const CLASS: u32 = 0x01_00_00;
+
+/// Makes a disk. `number` gives one without an identity of its own a serial number; it has a queue for each of `cpus` processors.
+pub fn wire(
+    number: u8,
+    image: Image,
+    cpus: u8,
+    ram: Ram,
+    irq: IrqLine,
+    vm: &Arc<dyn Vm>,
+) -> Result<Disk, storage::Error> {
+    let bell = Bell::default();
+    let own = image.info().serial.clone();
+    let serial = own.unwrap_or_else(|| format!("VPC-V{number}"));
+    let medium = Box::new(image.into_medium(bell.waker())?);
+    let vm = vm.clone();
+    let messages = move |address, data| {
+        if let Err(error) = vm.deliver(Message { address, data }) {
+            log::debug!("an interrupt message was not delivered: {error}");
+        }
+    };
+    let block = Block::new(medium, &serial, u16::from(cpus));
+    let disk = shared(VirtioPci::new(
+        spec::DEVICE_TYPE,
+        CLASS,
+        block,
+        ram,
+        irq,
+        Arc::new(messages),
+    ));
+    bell.connect(&disk, VirtioPci::service);
+    // A medium may have completed something before the bell was tied.
+    lock(&disk).service();
+    Ok(disk)
+}
