@@ -301,6 +301,11 @@ impl TestMedium {
         }
     }
 
+    /// How many requests are held back.
+    pub fn waiting(&self) -> usize {
+        lock(&self.state).waiting.len()
+    }
+
     /// Lets all requests from now on fail (`None`: succeed again).
     pub fn fail(&self, error: Option<MediumError>) {
         lock(&self.state).error = error;

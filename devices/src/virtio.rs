@@ -16,6 +16,9 @@ pub mod msix;
 pub mod pci;
 pub mod transport;
 
+#[cfg(test)]
+mod tests;
+
 /// Guest memory, as rings and buffers are found in it.
 pub type Ram = vm_memory::GuestMemoryMmap;
 

