@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use virtualpc::cli::{Cli, exit};
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::new().filter_or("VPC_LOG", "warn"))
+    // That crate logs what guests do wrong as errors, as often as they do it; the device itself says it once, for debugging.
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or("VPC_LOG", "warn,virtio_queue=off"))
         .format_target(false)
         .format_timestamp(None)
         .init();

@@ -173,6 +173,60 @@ fn ten_swaps_of_dvd_and_floppy() {
     }
 }
 
+/// A differencing disk on virtio, with a queue for each of two processors, by either irqchip.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn a_virtio_disk() {
+    for irqchip in ["kernel", "split"] {
+        let work = Work::new();
+        let child = chain(&work, &media("disk.img"));
+        let ended = Run::new()
+            .arg("--irqchip", irqchip)
+            .arg("--cpus", "2")
+            .arg("--virtio-disk", &child)
+            .kernel("standard", "vpctest=media vpcdisk=vda vpcmedia=vda1")
+            .finish();
+        ended.assert_passed();
+        ended.assert_says("VPCTEST disk:reread ok");
+        let status = Command::new(VPC)
+            .args(["disk", "check"])
+            .arg(&child)
+            .status()
+            .expect("vpc disk check starts");
+        assert!(status.success(), "the image is damaged");
+    }
+}
+
+/// Several writers at once, flushes, discards, verified by fio.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn fio_on_a_virtio_disk() {
+    let work = Work::new();
+    let image = work.path("disk.vhd");
+    let word = OsStr::new;
+    disk(
+        &[
+            word("create"),
+            image.as_ref(),
+            word("--type"),
+            word("dynamic"),
+            word("--size"),
+            word("32M"),
+        ],
+        Stdio::null(),
+    );
+    let ended = Run::new()
+        .arg("--memory", "512M")
+        .arg("--virtio-disk", &image)
+        .kernel("tools", "vpctest=virtio")
+        .finish();
+    ended.assert_passed();
+    ended.assert_says("VPCTEST vda queue/write_cache write back");
+    ended.assert_says("VPCTEST vda size 65536");
+    ended.assert_says("VPCTEST end 0 /bin/fio --name=trim");
+    ended.assert_says("VPCTEST end 0 /bin/fio --name=again");
+}
+
 /// hdparm, sg3-utils, blockdev and fio with verification on two disks and a DVD drive.
 #[test]
 #[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]

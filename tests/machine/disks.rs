@@ -19,13 +19,24 @@ fn content() -> Vec<u8> {
     bytes
 }
 
-fn sums(path: &Path, place: usize, irqchip: Irqchip) {
+/// Where a disk is connected.
+#[derive(Clone, Copy)]
+enum Place {
+    Ide(usize),
+    Virtio,
+}
+
+fn sums(path: &Path, place: Place, irqchip: Irqchip) {
     let bytes = content();
     let sum = checksum(&bytes[..SECTORS as usize * 512]);
     let log = Log::default();
     let mut spec = seabios(irqchip, &log);
     spec.boot_order = vec![BootLetter::HardDisk];
-    spec.ide[place] = Some(IdeDrive::Disk(Image::open(path, Purpose::HardDisk).unwrap()));
+    let image = Image::open(path, Purpose::HardDisk).unwrap();
+    match place {
+        Place::Ide(place) => spec.ide[place] = Some(IdeDrive::Disk(image)),
+        Place::Virtio => spec.virtio.push(image),
+    }
     let end = run_alone(spec);
     assert!(matches!(end, End::PoweredOff), "{end:?}\n{}", log.text());
     let words = format!("disksum {sum:08X} ok\r\n");
@@ -49,7 +60,17 @@ fn a_raw_disk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk.img");
     std::fs::write(&path, content()).unwrap();
-    sums(&path, 0, Irqchip::Kernel);
+    sums(&path, Place::Ide(0), Irqchip::Kernel);
+}
+
+#[test]
+fn a_virtio_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for irqchip in [Irqchip::Kernel, Irqchip::Split] {
+        let path = folder.path().join("disk.img");
+        std::fs::write(&path, content()).unwrap();
+        sums(&path, Place::Virtio, irqchip);
+    }
 }
 
 #[test]
@@ -61,7 +82,7 @@ fn a_fixed_vhd_on_the_secondary_slave() {
     vhd::create::fixed(&path, bytes.len() as u64, &vhd::CreateOptions::new()).unwrap();
     fill(&path, 0, &bytes);
     drop(undisturbed);
-    sums(&path, 3, Irqchip::Split);
+    sums(&path, Place::Ide(3), Irqchip::Split);
 }
 
 #[test]
@@ -73,7 +94,7 @@ fn a_dynamic_vhd() {
     vhd::create::dynamic(&path, 64 << 20, &vhd::CreateOptions::new()).unwrap();
     fill(&path, 0, &bytes);
     drop(undisturbed);
-    sums(&path, 0, Irqchip::Split);
+    sums(&path, Place::Ide(0), Irqchip::Split);
 }
 
 #[test]
@@ -89,7 +110,7 @@ fn a_differencing_vhd() {
     fill(&child, middle, &bytes[middle..]);
     drop(undisturbed);
     let before = std::fs::read(&base).unwrap();
-    sums(&child, 0, Irqchip::Kernel);
+    sums(&child, Place::Ide(0), Irqchip::Kernel);
     assert!(std::fs::read(&base).unwrap() == before, "the parent was changed");
 }
 
