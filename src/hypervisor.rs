@@ -374,6 +374,9 @@ pub trait Vcpu: Send {
     fn reset(&mut self) -> Result<()>;
     /// Makes the processor start at `entry` instead of the reset vector.
     fn enter(&mut self, entry: FlatEntry) -> Result<()>;
+    /// Leaves the processor as firmware would, for machines that start a kernel without it: with the memory types of RAM, ROM and devices.
+    /// A reset undoes it.
+    fn set_up_without_firmware(&mut self) -> Result<()>;
     /// The registers now.
     fn registers(&self) -> Result<Registers>;
 }

@@ -65,8 +65,9 @@ pub struct Spec {
     pub serial: [Option<Backend>; 4],
     /// What LPT1 prints.
     pub parallel: Option<Sink>,
-    /// Where the firmware's debug console (port 402h) goes.
-    pub debug_console: Sink,
+    /// Where the firmware's debug console (port 402h) goes. Without one firmware finds no console, and spares its words: each byte is an
+    /// exit.
+    pub debug_console: Option<Sink>,
     /// Primary master and slave, secondary master and slave.
     pub ide: [Option<IdeDrive>; 4],
     /// Diskette drives A and B.
@@ -183,7 +184,7 @@ impl Machine {
             serial: std::mem::take(&mut spec.serial),
             parallel: spec.parallel.take(),
             remote: Remote(sender.clone()),
-            debug_console: std::mem::replace(&mut spec.debug_console, Box::new(|_| {})),
+            debug_console: spec.debug_console.take(),
         })?;
         let kernel = match spec.boot {
             Boot::Kernel(kernel) => Some((kernel, direct::tables(&firmware_spec)?)),
@@ -273,7 +274,7 @@ impl Machine {
                     self.reset()?;
                 }
                 Notice::Processor(Stopped::Exit(Exit::Kicked)) => {}
-                Notice::Command(Command::Quit, reply) => {
+                Notice::Command(Command::Quit {}, reply) => {
                     let _ = reply.send(Ok(Answer::Done {}));
                     return Ok(End::Quit);
                 }
@@ -290,23 +291,23 @@ impl Machine {
     fn command(&mut self, command: &Command) -> Result<Reply, Error> {
         let done = Ok(Answer::Done {});
         Ok(match command {
-            Command::Status => Ok(Answer::Status(Box::new(self.status()))),
-            Command::Screen => Ok(Answer::Screen {
+            Command::Status {} => Ok(Answer::Status(Box::new(self.status()))),
+            Command::Screen {} => Ok(Answer::Screen {
                 screen: self.screen(),
             }),
             Command::Insert { drive, path, force } => {
                 self.bay(*drive, |bay| bay.insert(*drive, path, *force))
             }
             Command::Eject { drive, force } => self.bay(*drive, |bay| bay.eject(*drive, *force)),
-            Command::Reset => {
+            Command::Reset {} => {
                 self.reset()?;
                 done
             }
-            Command::PowerButton => {
+            Command::PowerButton {} => {
                 lock(&self.board.power).press_power_button();
                 done
             }
-            Command::Pause => {
+            Command::Pause {} => {
                 if self.state == RunState::Running {
                     self.state = RunState::Paused;
                     self.gate.order(Order::Park);
@@ -314,14 +315,14 @@ impl Machine {
                 }
                 done
             }
-            Command::Resume => {
+            Command::Resume {} => {
                 if self.state == RunState::Paused {
                     self.state = RunState::Running;
                     self.go_on();
                 }
                 done
             }
-            Command::Quit => done,
+            Command::Quit {} => done,
         })
     }
 

@@ -44,7 +44,7 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         floppies: [None, None],
         ide: [None, None, None, None],
         virtio: vec![],
-        debug_console: log.sink(),
+        debug_console: Some(log.sink()),
     }
 }
 
@@ -85,7 +85,7 @@ fn run(machine: &mut Machine, steer: impl FnOnce() + Send + 'static) -> End {
     let watch = std::thread::spawn(move || {
         let timeout = end.recv_timeout(support::PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
         if timeout {
-            remote.post(Command::Quit);
+            remote.post(Command::Quit {});
         }
         timeout
     });
@@ -118,5 +118,5 @@ fn numbers(log: &Log, name: &str) -> Vec<Vec<u64>> {
 #[test]
 fn a_command_to_a_machine_that_is_gone_says_so() {
     let remote = build(spec(support::firmware("cycle"), Irqchip::Kernel, &Log::default())).remote();
-    assert_eq!(remote.command(Command::Status), Err(CommandError::Ended));
+    assert_eq!(remote.command(Command::Status {}), Err(CommandError::Ended));
 }

@@ -61,7 +61,7 @@ fn a_thousand_power_cycles() {
             ide: [Some(IdeDrive::Dvd(None)), None, None, None],
             floppies: [None, None],
             virtio: vec![],
-            debug_console: log.sink(),
+            debug_console: Some(log.sink()),
         };
         let mut machine = Machine::new(spec, &*hypervisor).unwrap();
         let end = machine.run().unwrap();

@@ -65,13 +65,13 @@ impl Args {
                 Command::Insert { drive, path, force }
             }
             Words::Eject { drive, force } => Command::Eject { drive, force },
-            Words::Reset => Command::Reset,
-            Words::PowerButton => Command::PowerButton,
-            Words::Pause => Command::Pause,
-            Words::Resume => Command::Resume,
-            Words::Quit => Command::Quit,
-            Words::Status => Command::Status,
-            Words::Screen => Command::Screen,
+            Words::Reset => Command::Reset {},
+            Words::PowerButton => Command::PowerButton {},
+            Words::Pause => Command::Pause {},
+            Words::Resume => Command::Resume {},
+            Words::Quit => Command::Quit {},
+            Words::Status => Command::Status {},
+            Words::Screen => Command::Screen {},
         };
         let reply = control_socket::call(&self.socket, &command).map_err(|e| {
             Error::Use(format!(

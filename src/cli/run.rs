@@ -413,10 +413,7 @@ impl Args {
             virtio,
             serial,
             parallel: self.parallel.as_ref().map(&mut printer).transpose()?,
-            debug_console: match &self.debug_console {
-                Some(spec) => printer(spec)?,
-                None => Box::new(|_| {}),
-            },
+            debug_console: self.debug_console.as_ref().map(&mut printer).transpose()?,
         };
         Ok((spec, drains))
     }
@@ -500,7 +497,7 @@ impl Signals {
             for signal in signals.forever() {
                 seen.store(signal, Ordering::Release);
                 if let Some(remote) = remote.get() {
-                    remote.post(Command::Quit);
+                    remote.post(Command::Quit {});
                 }
             }
         };
@@ -515,7 +512,7 @@ impl Signals {
     fn end_with(&self, remote: &Remote) {
         let _ = self.remote.set(remote.clone());
         if self.seen.load(Ordering::Acquire) != 0 {
-            remote.post(Command::Quit);
+            remote.post(Command::Quit {});
         }
     }
 

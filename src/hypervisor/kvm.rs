@@ -3,6 +3,7 @@
 
 mod cpuid;
 mod kick;
+mod mtrr;
 pub mod probe;
 mod state;
 mod vcpu;

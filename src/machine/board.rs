@@ -92,7 +92,7 @@ pub struct Parts {
     pub date: i64,
     pub firmware_files: FwCfgBuilder,
     /// Where the firmware's debug console goes.
-    pub debug_console: Sink,
+    pub debug_console: Option<Sink>,
     /// Primary master and slave, secondary master and slave.
     pub ide: [Option<IdeDrive>; 4],
     /// Diskette drives A and B.
@@ -226,7 +226,9 @@ impl Board {
         ports.map(0xc0..=0xdf, 0xc0, dma.clone())?;
         let post_code = shared(PostCode::new());
         ports.map(0x80..=0x80, 0, post_code.clone())?;
-        ports.map(0x402..=0x402, 0, shared(DebugConsole::new(debug_console)))?;
+        if let Some(sink) = debug_console {
+            ports.map(0x402..=0x402, 0, shared(DebugConsole::new(sink)))?;
+        }
 
         let (timer, socket) = timers.create();
         let i8042 = shared(I8042::new(Wiring {

@@ -59,11 +59,13 @@ impl FromStr for Drive {
 }
 
 /// What may be asked.
+///
+/// Commands without parameters are written with braces: of a unit variant serde would let pass whatever stands beside its tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// How the machine is.
-    Status,
+    Status {},
     /// Put an image into a drive, in place of what is there.
     Insert {
         /// Which drive.
@@ -83,17 +85,17 @@ pub enum Command {
         force: bool,
     },
     /// What the screen shows.
-    Screen,
+    Screen {},
     /// Pull the reset line.
-    Reset,
+    Reset {},
     /// Press the power button: the guest decides what to do.
-    PowerButton,
+    PowerButton {},
     /// Stop guest time and processors.
-    Pause,
+    Pause {},
     /// Let them go on.
-    Resume,
+    Resume {},
     /// Switch off, as by pulling the plug; disks are flushed.
-    Quit,
+    Quit {},
 }
 
 /// Why a command was not carried out.
@@ -292,7 +294,17 @@ mod tests {
             force: false,
         };
         assert_eq!(serde_json::from_str::<Command>(text).unwrap(), command);
-        for bad in ["{}", r#"{"command":"fly"}"#, r#"{"command":"eject","drive":"c"}"#] {
+        let status = serde_json::from_str::<Command>(r#"{"command":"status"}"#).unwrap();
+        assert_eq!(status, Command::Status {});
+        let text = serde_json::to_string(&Command::PowerButton {}).unwrap();
+        assert_eq!(text, r#"{"command":"power-button"}"#);
+        for bad in [
+            "{}",
+            r#"{"command":"fly"}"#,
+            r#"{"command":"eject","drive":"c"}"#,
+            r#"{"command":"quit","after":5}"#,
+            r#"{"command":"eject","drive":"dvd0","after":5}"#,
+        ] {
             assert!(serde_json::from_str::<Command>(bad).is_err(), "{bad}");
         }
         let text = serde_json::to_string(&CommandError::Locked { drive: Drive::Dvd(0) }).unwrap();

@@ -155,7 +155,7 @@ pub struct Surroundings<T> {
     pub reports: Sender<T>,
     /// Makes the report.
     pub report: fn(Stopped) -> T,
-    /// Where processor 0 starts when there is no firmware.
+    /// Where processor 0 starts when there is no firmware. All processors are then left as firmware would leave them.
     pub entry: Option<FlatEntry>,
 }
 
@@ -176,13 +176,14 @@ impl Processors {
                 io: surroundings.io.clone(),
                 reports: surroundings.reports.clone(),
                 report: surroundings.report,
-                entry: surroundings.entry.filter(|_| index == 0),
+                entry: surroundings.entry,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("vcpu{index}"))
                 .spawn(move || {
                     Processor {
                         vcpu,
+                        first: index == 0,
                         gate,
                         surroundings,
                     }
@@ -216,6 +217,8 @@ impl Drop for Processors {
 
 struct Processor<T> {
     vcpu: Box<dyn Vcpu>,
+    /// The one that starts; the others wait to be started by it.
+    first: bool,
     gate: Arc<Gate>,
     surroundings: Surroundings<T>,
 }
@@ -268,9 +271,15 @@ impl<T> Processor<T> {
     }
 
     fn enter(&mut self) -> hypervisor::Result<()> {
-        self.surroundings
-            .entry
-            .map_or(Ok(()), |entry| self.vcpu.enter(entry))
+        let Some(entry) = self.surroundings.entry else {
+            return Ok(());
+        };
+        self.vcpu.set_up_without_firmware()?;
+        if self.first {
+            self.vcpu.enter(entry)
+        } else {
+            Ok(())
+        }
     }
 
     fn run_until_newer(&mut self, seen: u64) {

@@ -38,7 +38,7 @@ fn machine(irqchip: Irqchip) -> Machine {
         ide: [Some(IdeDrive::Dvd(None)), None, Some(IdeDrive::Dvd(None)), None],
         virtio: vec![],
         floppies: [Some(FloppyDrive { image: None }), None],
-        debug_console: Box::new(|_| {}),
+        debug_console: Some(Box::new(|_| {})),
     };
     Machine::new(spec, &*hypervisor::open().unwrap()).unwrap()
 }

@@ -1,7 +1,8 @@
 ; SPDX-License-Identifier: Apache-2.0 OR MIT
-; Reads as many MiB as the parameter at 1F0h says from the primary master, the same first 4 MiB again and again: READ SECTORS by
-; rep insw, or with DMA defined READ DMA by the PIIX bus master into two 64 KiB regions, with the interrupt. A floppy's boot sector
-; that brings the sectors after it. Prints the checksum (floppysum.asm says which) of the first 64 KiB, and a mark before and after.
+; Reads as many MiB as the parameter at 1F0h says from the primary master, the same first 4 MiB again and again: READ MULTIPLE of 16
+; sectors a block by rep insw, or with DMA defined READ DMA EXT of DMA sectors a command by the PIIX bus master, with the interrupt; its
+; table names two 64 KiB regions in turn. A disk's boot sector that brings the sectors after it. Prints the checksum (floppysum.asm
+; says which) of the first 64 KiB, and a mark before and after.
 %include "pc.inc"
 IDE             equ 0x1F0
 CONTROL         equ 0x3F6
@@ -18,10 +19,11 @@ ERR             equ 0x01
 LOADED          equ 4                   ; sectors behind the boot sector
 %ifdef DMA
 %define NAME "idebench dma "
-CHUNK           equ 256                 ; sectors a command, 128 KiB
+CHUNK           equ DMA                 ; sectors a command, a multiple of 256
 %else
 %define NAME "idebench pio "
 CHUNK           equ 128
+BLOCK           equ 16                  ; sectors a DRQ block
 %endif
 
         boot_sector
@@ -93,6 +95,18 @@ command:
         out     dx, al
         call    ready
         mov     dx, IDE + 2
+%ifdef DMA
+        mov     al, CHUNK >> 8          ; the high bytes come first; the address has none
+        out     dx, al
+        xor     al, al
+        inc     dx
+        out     dx, al
+        inc     dx
+        out     dx, al
+        inc     dx
+        out     dx, al
+        mov     dl, (IDE + 2) & 0xFF
+%endif
         mov     al, CHUNK & 0xFF
         out     dx, al
         mov     ecx, [lba]
@@ -129,14 +143,17 @@ setup:  mov     dx, PCI_ADDRESS
         and     al, 0xF0
         mov     [bus_master], ax
         mov     di, PRD_TABLE
-        mov     eax, BUFFER << 4
+        mov     cx, CHUNK / 256
+.table: mov     eax, BUFFER << 4
         stosd
         xor     eax, eax                ; 64 KiB
         stosd
         mov     eax, (BUFFER << 4) + 0x10000
         stosd
-        mov     eax, 0x80000000         ; 64 KiB, end of table
+        xor     eax, eax
         stosd
+        loop    .table
+        mov     byte [di - 1], 0x80     ; end of table
         cli
         mov     word [0x76 * 4], interrupt ; IRQ 14
         mov     word [0x76 * 4 + 2], 0
@@ -161,7 +178,7 @@ transfer:
         sub     dx, 2
         mov     al, 0x66                ; status: clear interrupt and error, both drives can DMA
         out     dx, al
-        mov     ah, 0xC8                ; READ DMA
+        mov     ah, 0x25                ; READ DMA EXT
         call    command
         mov     dx, [bus_master]
         mov     al, 9                   ; start, to memory
@@ -205,25 +222,31 @@ status: db      0
 setup:  mov     dx, CONTROL
         mov     al, 2                   ; nIEN
         out     dx, al
-        ret
+        mov     dx, IDE + 2
+        mov     al, BLOCK
+        out     dx, al
+        mov     dx, IDE + 7
+        mov     al, 0xC6                ; SET MULTIPLE MODE
+        out     dx, al
+        jmp     ready
 
 transfer:
-        mov     ah, 0x20                ; READ SECTORS
+        mov     ah, 0xC4                ; READ MULTIPLE
         call    command
         push    es
         push    BUFFER
         pop     es
         xor     di, di
-        mov     bl, CHUNK
-.sector:
+        mov     bl, CHUNK / BLOCK
+.block:
         call    ready
         test    al, DRQ
         jz      failed
         mov     dx, IDE
-        mov     cx, 256
+        mov     cx, 256 * BLOCK
         rep     insw
         dec     bl
-        jnz     .sector
+        jnz     .block
         pop     es
         ret
 %endif

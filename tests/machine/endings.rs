@@ -9,7 +9,7 @@ use virtualpc::machine::{BootLetter, IdeDrive};
 use virtualpc::storage::{Image, Purpose};
 
 fn resets(remote: &Remote) -> u64 {
-    match remote.command(Command::Status) {
+    match remote.command(Command::Status {}) {
         Ok(Answer::Status(status)) => status.resets,
         other => panic!("{other:?}"),
     }
@@ -71,7 +71,7 @@ fn a_triple_fault_restarts_a_machine_that_may() {
             let twice = "ending: triple fault\r\nending: triple fault\r\n";
             log.wait_for(twice);
             assert!(resets(&remote) >= 1);
-            remote.command(Command::Quit).unwrap();
+            remote.command(Command::Quit {}).unwrap();
         });
         assert!(matches!(end, End::Quit), "{end:?}");
     }
@@ -124,7 +124,7 @@ fn a_machine_runs_on_after_its_end() {
     assert!(matches!(run(&mut machine, || {}), End::Reset));
     let remote = machine.remote();
     let end = run(&mut machine, move || {
-        remote.command(Command::Reset).unwrap();
+        remote.command(Command::Reset {}).unwrap();
     });
     assert!(matches!(end, End::PoweredOff), "{end:?}\n{}", log.text());
 }
@@ -142,7 +142,7 @@ fn guests_that_do_not_end_are_ended() {
             let (remote, heard) = (machine.remote(), log.clone());
             let end = run(&mut machine, move || {
                 heard.wait_for(words);
-                remote.command(Command::Quit).unwrap();
+                remote.command(Command::Quit {}).unwrap();
             });
             assert!(matches!(end, End::Quit), "{name}: {end:?}");
             assert_eq!(log.text(), words, "{name}");
@@ -158,7 +158,7 @@ fn the_power_button_reaches_the_guest() {
         let (remote, heard) = (machine.remote(), log.clone());
         let end = run(&mut machine, move || {
             heard.wait_for("waiting for the power button\r\n");
-            remote.command(Command::PowerButton).unwrap();
+            remote.command(Command::PowerButton {}).unwrap();
         });
         assert!(matches!(end, End::PoweredOff), "{end:?}");
         assert!(log.text().ends_with("\r\npower button\r\n"), "{}", log.text());

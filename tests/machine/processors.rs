@@ -32,12 +32,12 @@ fn firmware_finds_all_processors_and_nothing_to_boot() {
     let (remote, heard) = (machine.remote(), log.clone());
     let end = super::run(&mut machine, move || {
         heard.wait_for("No bootable device");
-        let shown = remote.command(Command::Screen).unwrap();
+        let shown = remote.command(Command::Screen {}).unwrap();
         assert!(
             matches!(&shown, Answer::Screen { screen: Screen::Text(rows) } if rows.contains("SeaBIOS (version")),
             "{shown:?}"
         );
-        remote.command(Command::Quit).unwrap();
+        remote.command(Command::Quit {}).unwrap();
     });
     assert!(matches!(end, End::Quit), "{end:?}");
     assert!(log.text().contains("Found 2 cpu(s)"), "{}", log.text());

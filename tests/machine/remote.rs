@@ -9,7 +9,7 @@ use virtualpc::machine::IdeDrive;
 use virtualpc::machine::control::{Answer, Command, CommandError, Drive, End, Remote, RunState, Status};
 
 fn status(remote: &Remote) -> Status {
-    match remote.command(Command::Status) {
+    match remote.command(Command::Status {}) {
         Ok(Answer::Status(status)) => *status,
         other => panic!("{other:?}"),
     }
@@ -24,33 +24,33 @@ fn a_paused_machine_stands_still() {
         let end = run(&mut machine, move || {
             log.wait_for(".");
             assert_eq!(status(&remote).state, RunState::Running);
-            remote.command(Command::Pause).unwrap();
+            remote.command(Command::Pause {}).unwrap();
             let (before, count) = (status(&remote), log.text().len());
             assert_eq!(before.state, RunState::Paused);
             // Twice is as good as once.
-            remote.command(Command::Pause).unwrap();
+            remote.command(Command::Pause {}).unwrap();
             // Something that takes time, and is not sleep.
             drop(build(spec(firmware("cycle"), irqchip, &Log::default())));
             let after = status(&remote);
             assert_eq!(after.seconds, before.seconds, "guest time");
             assert_eq!(log.text().len(), count);
 
-            remote.command(Command::Resume).unwrap();
+            remote.command(Command::Resume {}).unwrap();
             wait_for("the guest to go on", || (log.text().len() > count).then_some(()));
             assert!(status(&remote).seconds > before.seconds);
 
             // A reset does not wake a paused machine.
-            remote.command(Command::Pause).unwrap();
-            remote.command(Command::Reset).unwrap();
+            remote.command(Command::Pause {}).unwrap();
+            remote.command(Command::Reset {}).unwrap();
             let paused = status(&remote);
             assert_eq!((paused.state, paused.resets), (RunState::Paused, 1));
             assert_eq!(paused.post_code, 0);
             let count = log.text().len();
-            remote.command(Command::Resume).unwrap();
+            remote.command(Command::Resume {}).unwrap();
             wait_for("the guest to start anew", || {
                 (log.text().len() > count).then_some(())
             });
-            remote.command(Command::Quit).unwrap();
+            remote.command(Command::Quit {}).unwrap();
         });
         assert!(matches!(end, End::Quit), "{end:?}");
     }
@@ -63,12 +63,12 @@ fn resets_one_after_another() {
     let remote = machine.remote();
     let end = run(&mut machine, move || {
         for _ in 0..50 {
-            remote.command(Command::Reset).unwrap();
+            remote.command(Command::Reset {}).unwrap();
         }
         assert_eq!(status(&remote).resets, 50);
         let count = log.text().len();
         wait_for("the guest to live", || (log.text().len() > count).then_some(()));
-        remote.command(Command::Quit).unwrap();
+        remote.command(Command::Quit {}).unwrap();
     });
     assert!(matches!(end, End::Quit), "{end:?}");
 }
@@ -113,7 +113,7 @@ fn discs_come_and_go() {
         assert_eq!(status(&remote).drives[0].medium, None);
         let drive = Drive::Dvd(1);
         assert_eq!(eject(drive), Err(CommandError::NoSuchDrive { drive }));
-        remote.command(Command::Quit).unwrap();
+        remote.command(Command::Quit {}).unwrap();
     });
     assert!(matches!(end, End::Quit), "{end:?}");
 }

@@ -11,7 +11,7 @@ const CACHE: u32 = 4;
 const TOPOLOGY: u32 = 0xb;
 /// Intel: V2 extended topology; left out, since leaf 0xB says it all.
 const TOPOLOGY_V2: u32 = 0x1f;
-/// AMD: sizes; cores a package in ECX 7–0, width of the core field of the APIC identity in ECX 15–12.
+/// Sizes: physical address width in EAX 7–0; AMD: cores a package in ECX 7–0, width of the core field of the APIC identity in ECX 15–12.
 const AMD_SIZES: u32 = 0x8000_0008;
 /// AMD: extended APIC identity.
 const AMD_TOPOLOGY: u32 = 0x8000_001e;
@@ -71,6 +71,12 @@ pub(super) fn for_vcpu(cpuid: &mut CpuId, index: u8, tsc_deadline: bool, profile
             }
         }
     }
+}
+
+/// The width of a physical address (leaf 80000008h); 36 bits where the processor does not say.
+pub(super) fn address_bits(cpuid: &CpuId) -> u32 {
+    let sizes = cpuid.as_slice().iter().find(|entry| entry.function == AMD_SIZES);
+    sizes.map_or(36, |entry| entry.eax & 0xff)
 }
 
 /// Leaf 0xB: level 0 is the thread, of which a core has one; level 1 the core.

@@ -108,7 +108,7 @@ fn read_msrs(fd: &VcpuFd, list: &kb::MsrList) -> Vec<kb::kvm_msr_entry> {
     found
 }
 
-fn write_msrs(fd: &VcpuFd, msrs: &[kb::kvm_msr_entry]) {
+pub(super) fn write_msrs(fd: &VcpuFd, msrs: &[kb::kvm_msr_entry]) {
     each_batch(msrs, |batch| fd.set_msrs(batch).unwrap_or(0));
 }
 

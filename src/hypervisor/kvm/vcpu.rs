@@ -2,8 +2,8 @@
 //! A processor of KVM: run it, carry out its I/O, say why it stopped.
 
 use super::super::{Exit, Fault, FlatEntry, IoHandler, Irqchip, Kick, Registers, Result, Segment, Vcpu};
-use super::state::VcpuState;
-use super::{call, kick, probe};
+use super::state::{VcpuState, write_msrs};
+use super::{call, kick, mtrr, probe};
 use kvm_bindings as kb;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
@@ -15,17 +15,26 @@ pub struct KvmVcpu {
     fd: VcpuFd,
     index: u8,
     irqchip: Irqchip,
+    /// The width of a physical address.
+    address_bits: u32,
     /// What it was made with: a reset goes back to it.
     initial: VcpuState,
 }
 
 impl KvmVcpu {
-    pub(super) fn new(fd: VcpuFd, index: u8, irqchip: Irqchip, msrs: &kb::MsrList) -> Result<Self> {
+    pub(super) fn new(
+        fd: VcpuFd,
+        index: u8,
+        irqchip: Irqchip,
+        address_bits: u32,
+        msrs: &kb::MsrList,
+    ) -> Result<Self> {
         let initial = VcpuState::read(&fd, msrs)?;
         Ok(Self {
             fd,
             index,
             irqchip,
+            address_bits,
             initial,
         })
     }
@@ -170,6 +179,13 @@ impl Vcpu for KvmVcpu {
         run.immediate_exit = 0;
         run.request_interrupt_window = 0;
         self.initial.write(&self.fd)
+    }
+
+    fn set_up_without_firmware(&mut self) -> Result<()> {
+        let registers = mtrr::as_firmware_leaves_them(self.address_bits);
+        // A processor whose memory type registers the user has hidden refuses them, which is what he wants.
+        write_msrs(&self.fd, &registers);
+        Ok(())
     }
 
     fn enter(&mut self, entry: FlatEntry) -> Result<()> {

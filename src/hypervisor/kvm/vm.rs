@@ -113,7 +113,9 @@ impl Vm for KvmVm {
         let mut cpuid = self.supported.clone();
         cpuid::for_vcpu(&mut cpuid, index, self.tsc_deadline, profile);
         call("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid))?;
-        Ok(Box::new(KvmVcpu::new(fd, index, self.irqchip, &self.msrs)?))
+        let address_bits = cpuid::address_bits(&cpuid);
+        let vcpu = KvmVcpu::new(fd, index, self.irqchip, address_bits, &self.msrs)?;
+        Ok(Box::new(vcpu))
     }
 
     fn set_irq_line(&self, input: u32, high: bool) -> Result<()> {

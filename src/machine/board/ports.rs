@@ -29,7 +29,7 @@ pub fn serial(backend: Backend, irq: IrqLine, remote: &Remote) -> io::Result<Wir
     let port = shared(SerialPort::new(irq, backend.output, move || raise.notify()));
     let attachment = backend.input.map(|input| {
         let remote = remote.clone();
-        Attachment::new(input, port.clone(), room, move || remote.post(Command::Quit))
+        Attachment::new(input, port.clone(), room, move || remote.post(Command::Quit {}))
     });
     Ok(WiredSerial {
         port,
