@@ -260,6 +260,28 @@ fn tools_on_every_drive() {
     }
 }
 
+/// The button is an event of ACPI's: SCI, status register, Linux's button driver. The guest then switches off by ACPI as well.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn the_power_button_reaches_the_guest() {
+    let work = Work::new();
+    let socket = work.path("control");
+    let mut guest = Run::new()
+        .arg("--control", &socket)
+        .kernel("cloud", "vpctest=button")
+        .start();
+    guest.wait_for("VPCTEST button ready");
+    let pressed = Command::new(VPC)
+        .arg("ctl")
+        .arg(&socket)
+        .arg("power-button")
+        .status();
+    assert!(pressed.unwrap().success());
+    let ended = guest.finish();
+    ended.assert_passed();
+    ended.assert_says("VPCTEST button 1 116 1 0  ok");
+}
+
 #[test]
 #[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
 fn a_reboot_ends_a_machine_that_may_not_restart() {
