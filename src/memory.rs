@@ -15,6 +15,7 @@ use crate::hypervisor::{self, Access, Vm};
 use devices::bus::{SharedDevice, lock};
 use devices::pci::host_bridge::ShadowControl;
 use devices::ram::{BadAddress, GuestRam};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
@@ -103,6 +104,32 @@ struct Shadow {
     writes_ram: bool,
 }
 
+impl Shadow {
+    fn new(reads_ram: bool, writes_ram: bool) -> Self {
+        Self {
+            reads_ram,
+            writes_ram,
+        }
+    }
+}
+
+/// What the hypervisor is to lay under a step of the shadow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backing {
+    Ram(Access),
+    Rom,
+    /// Nothing: each access is a bus cycle, which [`SharedDevice`] answers.
+    Bus,
+}
+
+/// The shadow as the host bridge set it, and what the hypervisor was given for it. Each piece costs the hypervisor milliseconds when
+/// it comes or goes, so a piece is as long as it can be.
+struct ShadowMap {
+    steps: [Shadow; STEPS],
+    /// First and last-but-one step of each piece of memory under it. The piece's slot is named after its first step.
+    pieces: BTreeMap<usize, usize>,
+}
+
 const STEPS: usize = ((SHADOW_END - SHADOW) / SHADOW_STEP) as usize;
 
 /// A machine's RAM and ROM.
@@ -112,13 +139,13 @@ pub struct Memory {
     rom: Option<GuestMemoryMmap>,
     rom_len: u64,
     ram: GuestMemoryMmap,
-    shadow: Mutex<[Shadow; STEPS]>,
+    shadow: Mutex<ShadowMap>,
     vm: Arc<dyn Vm>,
 }
 
 impl Memory {
     /// Allocates and maps `layout`. `firmware` ends right below 4 GiB, and its last 128 KiB also right below 1 MiB. The shadow stands as
-    /// after a reset: ROM.
+    /// after a reset: ROM. Without firmware it stands as firmware would leave it: RAM.
     pub fn new(vm: Arc<dyn Vm>, layout: Layout, firmware: Option<&[u8]>) -> Result<Self, Error> {
         let mut ranges = vec![(GuestAddress(0), layout.below_4g as usize)];
         if layout.above_4g > 0 {
@@ -144,16 +171,16 @@ impl Memory {
                 })?;
             Some(rom)
         };
-        let off = Shadow {
-            reads_ram: false,
-            writes_ram: false,
-        };
+        let initial = Shadow::new(rom.is_none(), rom.is_none());
         let memory = Self {
             layout,
             rom,
             rom_len,
             ram,
-            shadow: Mutex::new([off; STEPS]),
+            shadow: Mutex::new(ShadowMap {
+                steps: [initial; STEPS],
+                pieces: BTreeMap::new(),
+            }),
             vm,
         };
         memory.map_ram(slot::BASE, 0..VGA_WINDOW, Access::ReadWrite)?;
@@ -171,9 +198,7 @@ impl Memory {
         if let Some(rom) = &memory.rom {
             memory.map(slot::ROM, FOUR_GIB - rom_len, rom, 0..rom_len, Access::ReadOnly)?;
         }
-        for step in 0..STEPS {
-            memory.map_step(step, off)?;
-        }
+        memory.lay(&mut lock(&memory.shadow), 0..STEPS)?;
         Ok(memory)
     }
 
@@ -229,20 +254,66 @@ impl Memory {
         }
     }
 
-    /// Lays the right memory under one step of the shadow.
-    fn map_step(&self, step: usize, shadow: Shadow) -> hypervisor::Result<()> {
-        let slot = slot::SHADOW + step as u32;
-        let address = SHADOW + step as u64 * SHADOW_STEP;
-        let range = address..address + SHADOW_STEP;
-        match (shadow.reads_ram, shadow.writes_ram, self.rom_at(address)) {
-            (true, true, _) => self.map_ram(slot, range, Access::ReadWrite),
-            (true, false, _) => self.map_ram(slot, range, Access::ReadOnly),
-            (false, false, Some((rom, at))) => {
-                self.map(slot, address, rom, at..at + SHADOW_STEP, Access::ReadOnly)
-            }
-            // Reads and writes part ways, or nothing is there: each access is a bus cycle, which `SharedDevice` answers.
-            (false, true, _) | (false, false, None) => self.vm.unmap(slot),
+    fn backing(&self, step: usize, shadow: Shadow) -> Backing {
+        match (
+            shadow.reads_ram,
+            shadow.writes_ram,
+            self.rom_at(step_address(step)),
+        ) {
+            (true, true, _) => Backing::Ram(Access::ReadWrite),
+            (true, false, _) => Backing::Ram(Access::ReadOnly),
+            (false, false, Some(_)) => Backing::Rom,
+            // Reads and writes part ways, or nothing is there.
+            (false, true, _) | (false, false, None) => Backing::Bus,
         }
+    }
+
+    /// Lays the right memory under steps of the shadow under which nothing lies.
+    fn lay(&self, map: &mut ShadowMap, steps: Range<usize>) -> hypervisor::Result<()> {
+        let mut first = steps.start;
+        while first < steps.end {
+            let backing = self.backing(first, map.steps[first]);
+            let end = (first + 1..steps.end)
+                .find(|&step| self.backing(step, map.steps[step]) != backing)
+                .unwrap_or(steps.end);
+            let slot = slot::SHADOW + first as u32;
+            let range = step_address(first)..step_address(end);
+            match (backing, self.rom_at(range.start)) {
+                (Backing::Ram(access), _) => self.map_ram(slot, range, access)?,
+                (Backing::Rom, Some((rom, at))) => {
+                    let len = range.end - range.start;
+                    self.map(slot, range.start, rom, at..at + len, Access::ReadOnly)?;
+                }
+                (Backing::Rom, None) | (Backing::Bus, _) => {
+                    first = end;
+                    continue;
+                }
+            }
+            map.pieces.insert(first, end);
+            first = end;
+        }
+        Ok(())
+    }
+
+    /// Gives some steps of the shadow a new state. A piece that reaches beyond them is cut: what is left of it goes and comes back, and a
+    /// processor must not run in it meanwhile. Firmware changes the shadow with one processor, from a segment that it changes as well.
+    fn change(&self, map: &mut ShadowMap, steps: Range<usize>, new: Shadow) -> hypervisor::Result<()> {
+        let (mut low, mut high) = (steps.start, steps.end);
+        let touched: Vec<_> = map
+            .pieces
+            .range(..steps.end)
+            .filter(|(_, end)| **end > steps.start)
+            .map(|(first, end)| (*first, *end))
+            .collect();
+        for (first, end) in touched {
+            self.vm.unmap(slot::SHADOW + first as u32)?;
+            map.pieces.remove(&first);
+            (low, high) = (low.min(first), high.max(end));
+        }
+        map.steps[steps.clone()].fill(new);
+        self.lay(map, low..steps.start)?;
+        self.lay(map, steps.clone())?;
+        self.lay(map, steps.end..high)
     }
 
     /// The ROM behind a shadowed address, and the place in it: the ROM's end lies at 1 MiB, and 128 KiB of it show there.
@@ -255,16 +326,22 @@ impl Memory {
 
     fn shadow_at(&self, address: u64) -> Shadow {
         let step = ((address - SHADOW) / SHADOW_STEP) as usize;
-        lock(&self.shadow)[step.min(STEPS - 1)]
+        lock(&self.shadow).steps[step.min(STEPS - 1)]
     }
+}
+
+/// Where a step of the shadow begins.
+fn step_address(step: usize) -> u64 {
+    SHADOW + step as u64 * SHADOW_STEP
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         let fixed = [slot::BASE, slot::TEXT, slot::LOW, slot::HIGH, slot::ROM];
+        let pieces = std::mem::take(&mut lock(&self.shadow).pieces);
         for slot in fixed
             .into_iter()
-            .chain((0..STEPS as u32).map(|step| slot::SHADOW + step))
+            .chain(pieces.into_keys().map(|first| slot::SHADOW + first as u32))
         {
             if let Err(error) = self.vm.unmap(slot) {
                 log::error!("memory piece {slot} stays with the hypervisor: {error}");
@@ -289,22 +366,14 @@ impl GuestRam for Memory {
 
 impl ShadowControl for Memory {
     fn set(&self, segment: Range<u64>, reads_ram: bool, writes_ram: bool) {
-        let new = Shadow {
-            reads_ram,
-            writes_ram,
-        };
-        let mut shadow = lock(&self.shadow);
-        for address in segment
-            .step_by(SHADOW_STEP as usize)
-            .filter(|a| (SHADOW..SHADOW_END).contains(a))
+        let new = Shadow::new(reads_ram, writes_ram);
+        let step = |address: u64| ((address.clamp(SHADOW, SHADOW_END) - SHADOW) / SHADOW_STEP) as usize;
+        let steps = step(segment.start)..step(segment.end);
+        let mut map = lock(&self.shadow);
+        if map.steps[steps.clone()].iter().any(|old| *old != new)
+            && let Err(error) = self.change(&mut map, steps, new)
         {
-            let step = ((address - SHADOW) / SHADOW_STEP) as usize;
-            if shadow[step] != new {
-                match self.map_step(step, new) {
-                    Ok(()) => shadow[step] = new,
-                    Err(error) => log::error!("shadowing of {address:#x} cannot be changed: {error}"),
-                }
-            }
+            log::error!("shadowing of {:#x} cannot be changed: {error}", segment.start);
         }
     }
 }
@@ -329,3 +398,137 @@ impl SharedDevice for Memory {
 
 /// The range of addresses that [`Memory`] serves as a bus device.
 pub const SHADOW_RANGE: std::ops::RangeInclusive<u64> = SHADOW..=SHADOW_END - 1;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::hypervisor::{CpuidProfile, Message, Result, Vcpu};
+
+    /// Remembers which pieces of memory it holds, and how many calls it took to get there.
+    #[derive(Default)]
+    struct Pieces {
+        held: Mutex<BTreeMap<u32, (Range<u64>, usize, Access)>>,
+        calls: Mutex<usize>,
+    }
+
+    impl Pieces {
+        /// What a guest finds at an address: the first byte there, and whether it may write it.
+        fn at(&self, address: u64) -> Option<(usize, Access)> {
+            let held = lock(&self.held);
+            let mut found = held.values().filter(|(range, ..)| range.contains(&address));
+            let (range, host, access) = found.next()?;
+            assert!(found.next().is_none(), "two pieces at {address:#x}");
+            Some((host + (address - range.start) as usize, *access))
+        }
+    }
+
+    impl Vm for Pieces {
+        unsafe fn map(
+            &self,
+            slot: u32,
+            address: u64,
+            host: *mut u8,
+            len: usize,
+            access: Access,
+        ) -> Result<()> {
+            *lock(&self.calls) += 1;
+            let piece = (address..address + len as u64, host as usize, access);
+            let before = lock(&self.held).insert(slot, piece);
+            assert!(before.is_none(), "slot {slot} is in use");
+            Ok(())
+        }
+        fn unmap(&self, slot: u32) -> Result<()> {
+            *lock(&self.calls) += 1;
+            lock(&self.held).remove(&slot);
+            Ok(())
+        }
+        fn create_vcpu(&self, _: u8, _: &CpuidProfile) -> Result<Box<dyn Vcpu>> {
+            unreachable!()
+        }
+        fn set_irq_line(&self, _: u32, _: bool) -> Result<()> {
+            unreachable!()
+        }
+        fn set_level_triggered(&self, _: u16) -> Result<()> {
+            unreachable!()
+        }
+        fn deliver(&self, _: Message) -> Result<()> {
+            unreachable!()
+        }
+        fn set_ioapic_routes(&self, _: &[Option<Message>]) -> Result<()> {
+            unreachable!()
+        }
+        fn reset(&self) -> Result<()> {
+            unreachable!()
+        }
+    }
+
+    fn memory(firmware: Option<usize>) -> (Arc<Pieces>, Memory) {
+        let vm = Arc::new(Pieces::default());
+        let firmware = firmware.map(|len| vec![0x90; len]);
+        let layout = Layout::new(2 * MIB).unwrap();
+        let memory = Memory::new(vm.clone(), layout, firmware.as_deref()).unwrap();
+        (vm, memory)
+    }
+
+    /// Every step of the shadow is backed by what its state asks for.
+    fn check(vm: &Pieces, memory: &Memory) {
+        for step in 0..STEPS {
+            let address = step_address(step);
+            let shadow = memory.shadow_at(address);
+            let host = |m: &GuestMemoryMmap, at| m.get_host_address(GuestAddress(at)).unwrap() as usize;
+            let expected = match (shadow.reads_ram, shadow.writes_ram) {
+                (true, true) => Some((host(&memory.ram, address), Access::ReadWrite)),
+                (true, false) => Some((host(&memory.ram, address), Access::ReadOnly)),
+                (false, true) => None,
+                (false, false) => memory
+                    .rom_at(address)
+                    .map(|(rom, at)| (host(rom, at), Access::ReadOnly)),
+            };
+            for inside in [0, SHADOW_STEP - 1] {
+                let expected = expected.map(|(host, access)| (host + inside as usize, access));
+                assert_eq!(vm.at(address + inside), expected, "{address:#x}+{inside:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shadow_is_one_piece_at_first() {
+        // A kernel without firmware: base, text window, shadow, RAM above 1 MiB.
+        assert_eq!(*lock(&memory(None).0.calls), 4);
+        // With firmware the ROM below 4 GiB comes on top.
+        assert_eq!(*lock(&memory(Some(256 << 10)).0.calls), 5);
+    }
+
+    #[test]
+    fn any_shadowing_in_any_order() {
+        for firmware in [None, Some(0x4000), Some(0xc000), Some(128 << 10), Some(256 << 10)] {
+            let (vm, memory) = memory(firmware);
+            check(&vm, &memory);
+            let mut random = 0x2545_f491_4f6c_dd1d_u64;
+            for _ in 0..2000 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                // The host bridge's segments: twelve of one step, one of four.
+                let segment = match random % 13 {
+                    12 => 0xf_0000..0x10_0000,
+                    n => step_address(n as usize)..step_address(n as usize + 1),
+                };
+                memory.set(segment, random & 1 << 32 != 0, random & 1 << 33 != 0);
+                check(&vm, &memory);
+            }
+            drop(memory);
+            assert!(lock(&vm.held).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_same_again_costs_nothing() {
+        let (vm, memory) = memory(None);
+        let calls = *lock(&vm.calls);
+        memory.set(0xc_0000..0xc_4000, true, true);
+        memory.set(0xf_0000..0x10_0000, true, true);
+        assert_eq!(*lock(&vm.calls), calls);
+    }
+}
