@@ -284,6 +284,12 @@ impl PacketDevice for DvdDrive {
         }
     }
 
+    fn give_back(&mut self, piece: Vec<u8>) {
+        if let Some(disc) = self.disc_mut() {
+            disc.reader.recycle(piece);
+        }
+    }
+
     fn push(&mut self, data: &[u8]) -> Status {
         match std::mem::replace(&mut self.state.running, Running::Idle) {
             Running::ModeSelect(select) => match self.apply_mode_select(&select, data) {

@@ -53,6 +53,10 @@ pub trait PacketDevice: Send {
     fn execute(&mut self, packet: &[u8; 12]) -> Reply;
     /// The next piece of the running command's data, at most `max` bytes.
     fn pull(&mut self, max: usize) -> Pull;
+    /// Takes a piece back that the host has taken, to spare the next one an allocation.
+    fn give_back(&mut self, piece: Vec<u8>) {
+        drop(piece);
+    }
     /// The data that the running command expected (shorter if the host sent less); ends the command.
     fn push(&mut self, data: &[u8]) -> Status;
     /// DEVICE RESET or SRST: forgets the running command, unlocks nothing, keeps mode pages and the unit attention that is due.
@@ -68,6 +72,9 @@ impl<T: PacketDevice + ?Sized> PacketDevice for Arc<Mutex<T>> {
     }
     fn pull(&mut self, max: usize) -> Pull {
         lock(self).pull(max)
+    }
+    fn give_back(&mut self, piece: Vec<u8>) {
+        lock(self).give_back(piece);
     }
     fn push(&mut self, data: &[u8]) -> Status {
         lock(self).push(data)

@@ -259,12 +259,11 @@ impl AtaDevice for PacketDrive {
     }
 
     fn give_back(&mut self, buffer: Vec<u8>) {
-        if let Work::DataOut { data, .. } = &mut self.state.work {
-            if data.is_empty() {
-                *data = buffer;
-            } else {
-                data.extend_from_slice(&buffer);
-            }
+        match &mut self.state.work {
+            Work::DataOut { data, .. } if data.is_empty() => *data = buffer,
+            Work::DataOut { data, .. } => data.extend_from_slice(&buffer),
+            Work::DataIn { .. } => self.device.give_back(buffer),
+            _ => {}
         }
     }
 

@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 pub const PIECE: u64 = 128 * 1024;
 /// Pieces kept.
 const PIECES: usize = 4;
+/// Buffers kept for later.
+const SPARE: usize = 2;
 /// Requests that a medium may hold: one demanded, one ahead, and as many again of commands that were given up.
 const REQUESTS: usize = 4;
 
@@ -52,6 +54,8 @@ pub struct Reader {
     medium: Box<dyn Medium>,
     len: u64,
     pieces: VecDeque<Piece>,
+    /// Buffers for requests to come. What is in them is written over before anybody reads it.
+    spare: Vec<Vec<u8>>,
     fetches: Vec<Fetch>,
     /// A demanded range that could not be read.
     failed: Option<Fetch>,
@@ -70,6 +74,7 @@ impl Reader {
             len: medium.info().len,
             medium,
             pieces: VecDeque::with_capacity(PIECES),
+            spare: Vec::with_capacity(SPARE),
             fetches: Vec::with_capacity(REQUESTS),
             failed: None,
             next_tag: 0,
@@ -82,6 +87,13 @@ impl Reader {
     /// Gives the medium back. What it has not completed is no concern of ours any more.
     pub fn into_medium(self) -> Box<dyn Medium> {
         self.medium
+    }
+
+    /// Takes a buffer back that came out of [`fill`](Self::fill), or another one of its size.
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < SPARE && (PIECE / 4..=PIECE).contains(&(buffer.capacity() as u64)) {
+            self.spare.push(buffer);
+        }
     }
 
     /// A command starts that will read from `start` to `end`.
@@ -215,7 +227,8 @@ impl Reader {
             end,
             demanded,
         });
-        let buffer = vec![0; (end - offset) as usize];
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.resize((end - offset) as usize, 0);
         self.medium
             .submit(Request::new(Operation::Read, offset, buffer, tag));
     }
@@ -232,7 +245,8 @@ impl Reader {
             match result {
                 Ok(()) if buffer.len() as u64 == fetch.end - fetch.offset => {
                     if self.pieces.len() >= PIECES {
-                        self.pieces.pop_front();
+                        let oldest = self.pieces.pop_front();
+                        oldest.into_iter().for_each(|piece| self.recycle(piece.data));
                     }
                     self.pieces.push_back(Piece {
                         offset: fetch.offset,
