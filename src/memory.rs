@@ -405,10 +405,13 @@ mod tests {
     use super::*;
     use crate::hypervisor::{CpuidProfile, Message, Result, Vcpu};
 
+    /// Guest addresses, host address, and what the guest may do.
+    type Piece = (Range<u64>, usize, Access);
+
     /// Remembers which pieces of memory it holds, and how many calls it took to get there.
     #[derive(Default)]
     struct Pieces {
-        held: Mutex<BTreeMap<u32, (Range<u64>, usize, Access)>>,
+        held: Mutex<BTreeMap<u32, Piece>>,
         calls: Mutex<usize>,
     }
 

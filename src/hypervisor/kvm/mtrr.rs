@@ -60,8 +60,8 @@ mod tests {
         assert_eq!(default & ENABLE, ENABLE);
         match address {
             ..0x8_0000 => byte(FIX64K_00000, address >> 16),
-            ..0xc_0000 => byte(FIX16K_80000 + (address >> 17 & 1) as u32, address >> 14 & 7),
-            ..0x10_0000 => byte(FIX4K_C0000 + (address >> 15 & 7) as u32, address >> 12 & 7),
+            0x8_0000..0xc_0000 => byte(FIX16K_80000 + (address >> 17 & 1) as u32, address >> 14 & 7),
+            0xc_0000..0x10_0000 => byte(FIX4K_C0000 + (address >> 15 & 7) as u32, address >> 12 & 7),
             _ => {
                 let mask = read(PHYS_MASK0);
                 assert_eq!(mask & VALID, VALID);
