@@ -10,4 +10,5 @@ pub use linux::{
     pty::Pty,
     space::{allocate, punch},
     terminal::RawMode,
+    volume::volume,
 };

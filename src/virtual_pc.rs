@@ -3,5 +3,6 @@
 
 pub mod enums;
 pub mod hresult;
+pub mod image_rules;
 #[cfg(test)]
 mod reference;

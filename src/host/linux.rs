@@ -5,6 +5,7 @@ pub mod poll;
 pub mod pty;
 pub mod space;
 pub mod terminal;
+pub mod volume;
 
 use std::io;
 

@@ -255,6 +255,16 @@ fn sparse(
     publish(path, options, |storage| storage.write_at(&file, 0))
 }
 
+/// Bytes of the file of an image that grows, with blocks of the usual size, when all of its blocks are there. What comes
+/// with a parent is not counted: less than a block.
+pub(crate) fn full_file(size: u64) -> u64 {
+    let block = u64::from(spec::BLOCK_SIZE);
+    let blocks = size.div_ceil(block);
+    let front = LOCATORS_OFFSET.next_multiple_of(ALIGNMENT) + (blocks * 4).next_multiple_of(ALIGNMENT);
+    // A block's bitmap is padded so that its data is aligned.
+    front + blocks * (block + ALIGNMENT) + spec::SECTOR
+}
+
 fn check_size(size: u64, path: &Path) -> Result<()> {
     let kind = match size {
         _ if size < spec::MIN_SIZE => Kind::TooSmall,

@@ -35,6 +35,7 @@ pub mod merge;
 pub mod relink;
 pub mod resize;
 mod rewrite;
+pub mod rules;
 pub mod storage;
 pub mod task;
 pub mod testing;
