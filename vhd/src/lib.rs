@@ -49,5 +49,6 @@ pub use disk::{Disk, Layer, OpenOptions};
 pub use error::{Damage, Error, Kind, Result, Structure};
 pub use geometry::Geometry;
 pub use image::{Format, Notice};
+pub use merge::MergeOptions;
 pub use storage::Storage;
 pub use task::{Task, Watch};

@@ -2,7 +2,6 @@
 //! A new version of an image with the same identity.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::create::{self, CreateOptions};
 use crate::disk::{Disk, OpenOptions};
@@ -13,10 +12,7 @@ use crate::image::Format;
 use crate::task::Watch;
 use crate::transfer::{Scope, transfer};
 
-/// The start of the format's clock, in seconds of the host's.
-const EPOCH: u64 = 946_684_800;
-
-/// Options that make an image with the identity, the block size and the creation time of the one that a disk was
+/// Options that make an image with the identity, the marks, the geometry and the block size of the one that a disk was
 /// opened by.
 pub(crate) fn same_identity(disk: &Disk, options: &OpenOptions) -> CreateOptions {
     let mut create = CreateOptions::new().file_system(options.file_system.clone());
@@ -24,10 +20,7 @@ pub(crate) fn same_identity(disk: &Disk, options: &OpenOptions) -> CreateOptions
         return create;
     };
     if let Some(footer) = layer.footer() {
-        let seconds = EPOCH + u64::from(footer.time_stamp.get());
-        create = create
-            .unique_id(footer.unique_id)
-            .time(UNIX_EPOCH + Duration::from_secs(seconds));
+        create = create.previous(footer);
     }
     if let Some(header) = layer.header() {
         create = create.block_size(header.block_size.get().max(spec::MIN_NEW_BLOCK_SIZE));
