@@ -159,6 +159,14 @@ impl Error {
         self
     }
 
+    /// Speaks of another path if it is about this one: users do not know the names of files that are not complete.
+    pub(crate) fn renamed(mut self, from: &Path, to: &Path) -> Self {
+        if self.path == from {
+            self.path = to.to_owned();
+        }
+        self
+    }
+
     /// What went wrong, for control flow.
     #[must_use]
     pub fn kind(&self) -> &Kind {

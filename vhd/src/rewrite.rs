@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::create::{self, CreateOptions};
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::Draft;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::spec;
 use crate::image::Format;
 use crate::task::Watch;
@@ -38,10 +38,11 @@ pub(crate) fn over_parent(
     scope: Scope,
     watch: &Watch,
 ) -> Result<()> {
-    create::differencing(draft.path(), parent, &same_identity(source, options))?;
+    let renamed = |error: Error| error.renamed(draft.path(), source.path());
+    create::differencing(draft.path(), parent, &same_identity(source, options)).map_err(renamed)?;
     let opening = options.clone().read_only(false).format(Format::Differencing);
-    let target = Disk::open(draft.path(), &opening)?;
-    transfer(source, &target, scope, watch)?;
+    let target = Disk::open(draft.path(), &opening).map_err(renamed)?;
+    transfer(source, &target, scope, watch).map_err(renamed)?;
     watch.check(source)?;
-    target.close()
+    target.close().map_err(renamed)
 }

@@ -390,7 +390,18 @@ fn a_repair_can_be_cut_off_and_done_again() {
         content[table + block * 4..table + block * 4 + 4].copy_from_slice(&value);
     };
     type Harm<'a> = &'a dyn Fn(&mut Vec<u8>) -> Vec<usize>;
-    let harms: [(&str, Harm<'_>); 5] = [
+    let harms: [(&str, Harm<'_>); 7] = [
+        ("a whole footer where a short one would be", &|content| {
+            let footer = content.split_off(content.len() - 512);
+            content.extend([0x55; 511]);
+            content.extend(footer);
+            vec![]
+        }),
+        ("short footer, and the copy", &|content| {
+            content.pop();
+            content[..512].fill(0x55);
+            vec![]
+        }),
         ("end footer overwritten", &|content| {
             let end = content.len() - 512;
             content[end..].fill(0x55);
