@@ -41,7 +41,9 @@ packages_of() {
     demo) echo "$(packages_of build) $(packages_of run) $(packages_of lab) $(packages_of guests)" ;;
     test) echo "$(packages_of demo) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo" ;;
     bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
-    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, test, bench)" ;;
+    windows) echo gcc-mingw-w64-x86-64-posix:x86_64-w64-mingw32-gcc-posix wine64:/usr/lib/wine/wine64 ;;
+    windows-rust) echo libllvm22:/usr/share/doc/libllvm22 libgit2-1.5:/usr/lib/x86_64-linux-gnu/libgit2.so.1.5 ;;
+    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, test, bench, windows, windows-rust)" ;;
   esac
 }
 

@@ -8,6 +8,7 @@ use crate::boot::{self, DirectKernel};
 use crate::console::{self, Backend, Drain};
 use crate::control_socket::ControlListener;
 use crate::firmware::image::{self, Kind};
+use crate::host;
 use crate::hypervisor::{self, CpuFeature, Irqchip};
 use crate::machine::control::{Command, End, Remote};
 use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
@@ -488,26 +489,18 @@ struct Signals {
 impl Signals {
     /// From now on signals are noted, and passed to a machine once there is one.
     fn catch() -> Result<Self, Error> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let mut signals =
-            signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::host(&e))?;
         let this = Self {
             seen: Arc::default(),
             remote: Arc::default(),
         };
         let (seen, remote) = (this.seen.clone(), this.remote.clone());
-        let serve = move || {
-            for signal in signals.forever() {
-                seen.store(signal, Ordering::Release);
-                if let Some(remote) = remote.get() {
-                    remote.post(Command::Quit);
-                }
+        let note = move |signal| {
+            seen.store(signal, Ordering::Release);
+            if let Some(remote) = remote.get() {
+                remote.post(Command::Quit);
             }
         };
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(serve)
-            .map_err(|e| Error::host(&e))?;
+        host::on_end(note).map_err(|e| Error::host(&e))?;
         Ok(this)
     }
 

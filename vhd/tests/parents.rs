@@ -2,7 +2,6 @@
 //! How parents are found, recognised and kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -438,8 +437,8 @@ fn a_short_footer_of_a_fixed_disk_serves() {
 fn links_do_not_mislead() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    fs::create_dir(at("real")).unwrap();
-    fs::create_dir(at("links")).unwrap();
+    std::fs::create_dir(at("real")).unwrap();
+    std::fs::create_dir(at("links")).unwrap();
     create::dynamic(at("real/base.vhd"), SIZE, &CreateOptions::new()).unwrap();
     create::differencing(at("real/child.vhd"), at("real/base.vhd"), &CreateOptions::new()).unwrap();
     std::os::unix::fs::symlink(at("real/child.vhd"), at("links/child.vhd")).unwrap();
