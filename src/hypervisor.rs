@@ -8,6 +8,7 @@
 //! The interrupt controllers are either the hypervisor's ([`Irqchip::Kernel`]) or the machine's own with a local APIC by the hypervisor
 //! ([`Irqchip::Split`]).
 
+pub mod emulator;
 #[cfg(target_os = "linux")]
 pub mod kvm;
 

@@ -118,7 +118,12 @@ fn places_are_tried_in_order() {
         .err()
         .unwrap()
         .to_string();
-    assert!(expected.iter().all(|path| message.contains(path)), "{message}");
+    assert!(
+        tried
+            .iter()
+            .all(|path| message.contains(&path.display().to_string())),
+        "{message}"
+    );
     let found = Disk::open(
         "/else/where/child.vhd",
         &open.clone().search_path("/archive/bases"),
@@ -177,7 +182,10 @@ fn locators_of_other_programs_are_understood() {
             kind(Disk::open("/vm/child.vhd", &open)),
             Kind::ParentNotFound { .. }
         ));
-        Disk::open("/vm/child.vhd", &open.clone().search_path("/vm")).unwrap();
+        // Where drives are this host's own, a folder on one is not looked for elsewhere.
+        if cfg!(unix) {
+            Disk::open("/vm/child.vhd", &open.clone().search_path("/vm")).unwrap();
+        }
         Disk::open("/vm/child.vhd", &open.clone().search_path("/vm/my bases")).unwrap();
     }
 }
