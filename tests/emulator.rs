@@ -183,13 +183,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let hypervisor = hypervisor::open().expect("this test needs /dev/kvm");
-        let vm = hypervisor.create_vm(Irqchip::Split).unwrap();
-        let memory = Memory::new(vm.clone(), Layout::new(MIB).unwrap(), None).unwrap();
         let profile = CpuidProfile {
             cpus: 1,
             without: vec![],
         };
-        let mut vcpu = vm.create_vcpu(0, &profile).unwrap();
+        let vm = hypervisor.create_vm(Irqchip::Split, &profile).unwrap();
+        let memory = Memory::new(vm.clone(), Layout::new(MIB).unwrap(), None).unwrap();
+        let mut vcpu = vm.create_vcpu(0).unwrap();
         let kick = vcpu.attach().unwrap();
         let board = Arc::new(Board {
             devices: Mutex::default(),

@@ -36,9 +36,9 @@ pub struct Args {
     /// Hide features of the host's processor: names as in /proc/cpuinfo, or LEAF[.SUBLEAF]:REGISTER:BIT
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     cpu_without: Vec<CpuFeature>,
-    /// Who plays PIC, I/O APIC and PIT
-    #[arg(long, value_name = "WHO", value_enum, default_value_t = IrqchipArg::Kernel)]
-    irqchip: IrqchipArg,
+    /// Who plays PIC, I/O APIC and PIT; without it, who does it best: the hypervisor if it can
+    #[arg(long, value_name = "WHO", value_enum)]
+    irqchip: Option<IrqchipArg>,
 
     /// Hard disk: primary master (raw or VHD image)
     #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
@@ -230,7 +230,7 @@ impl Args {
                 .map_err(|e| Error::Use(format!("{}: cannot listen for control: {e}", path.display())))
         };
         let control = self.control.as_ref().map(bind).transpose()?;
-        let (spec, drains) = self.spec()?;
+        let (spec, drains) = self.spec(hypervisor.default_irqchip())?;
         let mut machine = Machine::new(spec, &*hypervisor).map_err(|e| error_of(&e))?;
         let _control = control
             .map(|listener| listener.serve(machine.remote()))
@@ -339,7 +339,7 @@ impl Args {
     }
 
     /// The machine, and what flushes its printers when it is dropped.
-    fn spec(&self) -> Result<(Spec, Vec<Drain>), Error> {
+    fn spec(&self, irqchip: Irqchip) -> Result<(Spec, Vec<Drain>), Error> {
         let boot = match self.direct_kernel() {
             Some(kernel) => Boot::Kernel(kernel),
             None => Boot::Firmware {
@@ -402,8 +402,9 @@ impl Args {
             cpus: self.cpus,
             without: self.cpu_without.clone(),
             irqchip: match self.irqchip {
-                IrqchipArg::Kernel => Irqchip::Kernel,
-                IrqchipArg::Split => Irqchip::Split,
+                None => irqchip,
+                Some(IrqchipArg::Kernel) => Irqchip::Kernel,
+                Some(IrqchipArg::Split) => Irqchip::Split,
             },
             boot,
             boot_order: self.boot.0.clone(),

@@ -18,6 +18,7 @@ mod tests;
 use super::Registers;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use operand::Operands;
+pub use operand::number;
 
 /// Elements of a repeated string instruction at a time: in between, the guest can take interrupts.
 const STRING_MOST: u64 = 4096;
