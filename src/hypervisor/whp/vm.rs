@@ -334,10 +334,11 @@ mod tests {
     fn memory_is_found_by_piece() {
         let pieces = Pieces::default();
         let mut bytes = [0u8; 16];
+        let host = bytes.as_mut_ptr();
         let piece = |address, access| Piece {
             address,
             len: 8,
-            host: bytes.as_mut_ptr().wrapping_add((address % 16) as usize),
+            host: host.wrapping_add((address % 16) as usize),
             access,
         };
         let (ram, rom) = (piece(0x1000, Access::ReadWrite), piece(0x1008, Access::ReadOnly));
