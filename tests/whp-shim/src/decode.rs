@@ -150,10 +150,11 @@ fn back(p: &Part, v: &Vp, s: &Sregs, r: &Regs, ok: impl Fn(&Instruction) -> bool
         if got < n as usize {
             continue;
         }
-        if let Some(i) = one(s, start, &b[..n as usize]) {
-            if i.len() == n as usize && ok(&i) {
-                return Some(found(start, i, &b, r.rflags & 0x400 != 0));
-            }
+        if let Some(i) = one(s, start, &b[..n as usize])
+            && i.len() == n as usize
+            && ok(&i)
+        {
+            return Some(found(start, i, &b, r.rflags & 0x400 != 0));
         }
     }
     None

@@ -126,18 +126,12 @@ impl Vp {
         self.wr(1, 1u8);
         for _ in 0..64 {
             match self.rd::<u32>(8) {
-                6 => {
-                    if self.rd::<u8>(0x34) == 0 {
-                        self.wr(0x28, 0u64)
-                    }
-                }
-                2 => {
-                    if self.rd::<u8>(0x20) == 0 {
-                        let n = self.rd::<u8>(0x21) as usize * self.rd::<u32>(0x24) as usize;
-                        let off = self.rd::<u64>(0x28) as usize;
-                        for i in 0..n {
-                            self.wr(off + i, 0u8)
-                        }
+                6 if self.rd::<u8>(0x34) == 0 => self.wr(0x28, 0u64),
+                2 if self.rd::<u8>(0x20) == 0 => {
+                    let n = self.rd::<u8>(0x21) as usize * self.rd::<u32>(0x24) as usize;
+                    let off = self.rd::<u64>(0x28) as usize;
+                    for i in 0..n {
+                        self.wr(off + i, 0u8)
                     }
                 }
                 _ => {}
@@ -572,7 +566,9 @@ pub unsafe extern "system" fn WHvGetVirtualProcessorRegisters(
             30 => o.Reg64 = s.cr3,
             31 => o.Reg64 = s.cr4,
             32 => o.Reg64 = s.cr8,
-            0x1000..=0x100f => o.Reg128 = std::mem::transmute(f.xmm[name as usize - 0x1000]),
+            0x1000..=0x100f => {
+                o.Reg128 = std::mem::transmute::<[u8; 16], WHV_UINT128>(f.xmm[name as usize - 0x1000])
+            }
             0x2001 => o.Reg64 = s.efer,
             0x2003 => o.Reg64 = s.apic_base,
             WHvRegisterInterruptState => {
@@ -663,7 +659,7 @@ pub unsafe extern "system" fn WHvSetVirtualProcessorRegisters(
             }
             0x1000..=0x100f => {
                 let mut f: Fpu = v.get(GET_FPU);
-                f.xmm[name as usize - 0x1000] = std::mem::transmute(o.Reg128);
+                f.xmm[name as usize - 0x1000] = std::mem::transmute::<WHV_UINT128, [u8; 16]>(o.Reg128);
                 v.set(SET_FPU, &f);
             }
             0x2001 => {
@@ -728,20 +724,9 @@ pub unsafe extern "system" fn WHvSetVirtualProcessorRegisters(
                 v.set(SET_EVENTS, &e);
             }
             WHvRegisterInternalActivityState => {
-                // Start-up suspend is KVM's "uninitialized"; without it, only a processor that waits for SIPI is changed: KVM leaves
-                // HLT by itself when an interrupt is queued.
-                let mut now = 0u32;
-                ioctl(v.fd, GET_MP_STATE, &mut now as *mut u32 as usize);
-                let next = if o.Reg64 & 1 != 0 {
-                    1u32
-                } else if now == 1 {
-                    0
-                } else {
-                    now
-                };
-                if next != now {
-                    v.set(SET_MP_STATE, &next);
-                }
+                // Start-up suspend is KVM's "uninitialized"; without any suspension the processor runs, also out of HLT.
+                let next = (o.Reg64 & 1) as u32;
+                v.set(SET_MP_STATE, &next);
             }
             WHvX64RegisterDeliverabilityNotifications => v.wr(0, (o.Reg64 >> 1) as u8 & 1),
             _ => match msr_of(name) {

@@ -76,7 +76,6 @@ pub const SET_FPU: usize = 0x41a0ae8d;
 pub const GET_LAPIC: usize = 0x8400ae8e;
 pub const SET_LAPIC: usize = 0x4400ae8f;
 pub const SET_CPUID2: usize = 0x4008ae90;
-pub const GET_MP_STATE: usize = 0x8004ae98;
 pub const SET_MP_STATE: usize = 0x4004ae99;
 pub const GET_EVENTS: usize = 0x8040ae9f;
 pub const SET_EVENTS: usize = 0x4040aea0;
