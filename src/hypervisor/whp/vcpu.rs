@@ -5,7 +5,7 @@ use super::super::emulator::{self, Outcome, Outside};
 use super::super::processor::hide;
 use super::super::{CpuidProfile, Exit, Fault, FlatEntry, IoHandler, Kick, Registers, Result, Segment, Vcpu};
 use super::api::call;
-use super::registers::{self as regs, number};
+use super::registers::{self as regs, as_number, number};
 use super::vm::{Partition, Pieces, TOPOLOGY_LEAVES};
 use std::arch::x86_64::CpuidResult;
 use std::sync::Arc;
@@ -278,10 +278,11 @@ impl WhpVcpu {
         if info & STRING != 0 || len == 0 || !matches!(width, 1 | 2 | 4) {
             let given = usize::from(access.InstructionByteCount);
             let code = access.InstructionBytes.get(..given).unwrap_or_default();
-            return self.emulate(io, code);
+            return self.emulate(io, exit, code);
         }
         let mut data = (access.Rax as u32).to_le_bytes();
         let data = data.get_mut(..width).unwrap_or_default();
+        self.end_shadow(exit)?;
         let next = (
             whv::WHvX64RegisterRip,
             number(exit.VpContext.Rip.wrapping_add(len)),
@@ -317,11 +318,29 @@ impl WhpVcpu {
         }
         let given = usize::from(access.InstructionByteCount);
         let code = access.InstructionBytes.get(..given).unwrap_or_default();
-        self.emulate(io, code)
+        self.emulate(io, exit, code)
+    }
+
+    /// An instruction that we carry out ends the interrupt shadow of the one before it (`STI`, `MOV SS`), as it would on a processor.
+    fn end_shadow(&self, exit: &WHV_RUN_VP_EXIT_CONTEXT) -> Result<()> {
+        const SHADOW: u64 = 1;
+        // SAFETY: both members of the union are the same sixteen bits.
+        let execution = unsafe { exit.VpContext.ExecutionState.AsUINT16 };
+        if execution & state::INTERRUPT_SHADOW == 0 {
+            return Ok(());
+        }
+        let names = [whv::WHvRegisterInterruptState];
+        let now = self.get(&names)?.first().map_or(0, as_number);
+        self.set(&names, &[number(now & !SHADOW)])
     }
 
     /// Carries out the instruction that the processor stands at.
-    fn emulate(&mut self, io: &dyn IoHandler, given: &[u8]) -> Result<Option<Exit>> {
+    fn emulate(
+        &mut self,
+        io: &dyn IoHandler,
+        exit: &WHV_RUN_VP_EXIT_CONTEXT,
+        given: &[u8],
+    ) -> Result<Option<Exit>> {
         let mut registers = self.registers()?;
         let fetched;
         let code = if given.is_empty() {
@@ -346,7 +365,7 @@ impl WhpVcpu {
             )?;
         }
         match outcome {
-            Outcome::Done => Ok(None),
+            Outcome::Done => self.end_shadow(exit).map(|()| None),
             Outcome::PageFault { address, write } => {
                 self.page_fault(&registers, address, write)?;
                 Ok(None)
