@@ -16,6 +16,7 @@ pub use linux::{
     space::{allocate, punch},
     stdio::{StandardInput, standard_output},
     terminal::RawMode,
+    virtio,
 };
 #[cfg(target_os = "linux")]
 pub use std::os::unix::net::{UnixListener as LocalListener, UnixStream as LocalStream};
@@ -35,6 +36,7 @@ pub use windows::{
     pty::Pty,
     signals::{on_end, raise_on_end},
     stdio::{RawMode, StandardInput, standard_output},
+    virtio,
     wait::{Interest, Notifier, PollSet, wait},
 };
 

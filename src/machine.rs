@@ -8,7 +8,7 @@ mod board;
 pub mod control;
 pub mod cpu;
 mod events;
-mod media;
+pub(crate) mod media;
 pub mod timers;
 
 use crate::boot::{self, DirectKernel};

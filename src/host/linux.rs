@@ -10,6 +10,7 @@ pub mod signals;
 pub mod space;
 pub mod stdio;
 pub mod terminal;
+pub mod virtio;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

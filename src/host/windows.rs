@@ -8,6 +8,7 @@ pub mod pipe;
 pub mod pty;
 pub mod signals;
 pub mod stdio;
+pub mod virtio;
 pub mod wait;
 
 use std::io;
