@@ -18,7 +18,7 @@ pub struct Waker<S>(RemoteEndpoint<Adapter<S>>);
 impl<S: Subscriber> EventLoop<S> {
     /// A loop that serves `subscribers`.
     pub fn new(subscribers: Vec<S>) -> io::Result<Self> {
-        let mut manager = EventManager::new().map_err(failed)?;
+        let mut manager = EventManager::new().map_err(|error| failed(&error))?;
         for inner in subscribers {
             manager.add_subscriber(Adapter {
                 inner,
@@ -36,7 +36,7 @@ impl<S: Subscriber> EventLoop<S> {
     /// Waits until something is ready, for `timeout` at most, and serves it. Gives the number of ready sources.
     pub fn run(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let millis = timeout.map_or(-1, |timeout| timeout.as_millis().try_into().unwrap_or(i32::MAX));
-        self.0.run_with_timeout(millis).map_err(failed)
+        self.0.run_with_timeout(millis).map_err(|error| failed(&error))
     }
 }
 
@@ -47,7 +47,7 @@ impl<S: Subscriber> Waker<S> {
     }
 }
 
-fn failed(error: event_manager::Error) -> io::Error {
+fn failed(error: &event_manager::Error) -> io::Error {
     io::Error::other(error.to_string())
 }
 
