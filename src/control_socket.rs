@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The control socket: commands to a running machine, one JSON object a line each way, over a Unix socket.
+//! The control socket: commands to a running machine, one JSON object a line each way, over a Unix socket (on Windows: a named pipe).
 //!
 //! A request is a [`Command`]; the answer is `{"ok": …}` or `{"failed": {"cause": {"error": …, …}, "message": text}}`. One connection may send any
 //! number of commands.
 
+use crate::host::{self, LocalListener, LocalStream};
 use crate::machine::control::{Answer, Command, CommandError, Remote, Reply};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,7 +34,7 @@ enum Envelope {
 
 /// Sends one command and waits for its answer.
 pub fn call(path: &Path, command: &Command) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = LocalStream::connect(path)?;
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -49,21 +48,21 @@ pub fn call(path: &Path, command: &Command) -> io::Result<Reply> {
 
 /// A control socket that listens, and serves nobody yet. Dropping it closes and removes it.
 pub struct ControlListener {
-    listener: UnixListener,
+    listener: LocalListener,
     path: SocketPath,
 }
 
 impl ControlListener {
     /// Listens on `path`, for this user only. A socket that a machine left behind is replaced; one that is alive is not.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        if UnixStream::connect(path).is_ok() {
+        if LocalStream::connect(path).is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 "another machine listens there",
             ));
         }
         match std::fs::symlink_metadata(path) {
-            Ok(metadata) if !std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()) => {
+            Ok(metadata) if !host::is_socket(&metadata) => {
                 return Err(io::Error::new(
                     io::ErrorKind::AlreadyExists,
                     "a file of that name exists and is no socket",
@@ -72,9 +71,9 @@ impl ControlListener {
             Ok(_) => std::fs::remove_file(path)?,
             Err(_) => {}
         }
-        let listener = UnixListener::bind(path)?;
+        let listener = LocalListener::bind(path)?;
         let path = SocketPath(path.to_owned());
-        std::fs::set_permissions(&path.0, std::fs::Permissions::from_mode(0o600))?;
+        host::restrict(&path.0)?;
         Ok(Self { listener, path })
     }
 
@@ -113,14 +112,14 @@ impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // Wakes the thread out of its wait for clients.
-        let woken = UnixStream::connect(&self.path.0).is_ok();
+        let woken = LocalStream::connect(&self.path.0).is_ok();
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
     }
 }
 
-fn accept(listener: &UnixListener, remote: &Remote, stop: &AtomicBool) {
+fn accept(listener: &LocalListener, remote: &Remote, stop: &AtomicBool) {
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
         if stop.load(Ordering::Acquire) {
@@ -146,7 +145,7 @@ fn accept(listener: &UnixListener, remote: &Remote, stop: &AtomicBool) {
     }
 }
 
-fn converse(stream: &UnixStream, remote: &Remote) -> io::Result<()> {
+fn converse(stream: &LocalStream, remote: &Remote) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
     let mut reader = BufReader::new(stream);

@@ -1,14 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What differs per operating system.
+//! What differs per operating system. Each system's module brings the same names; here, and where [`crate::hypervisor::open`] picks a
+//! back end, are the only places that ask which system it is.
 
 #[cfg(target_os = "linux")]
 mod linux;
-
 #[cfg(target_os = "linux")]
 pub use linux::{
+    Source,
+    events::{EventLoop, Waker},
+    files::{FileId, allocated, file_id, file_of, is_device_name, is_socket, link_id, restrict, symlink},
+    kernel,
     poll::{Interest, Notifier, PollSet, wait},
     pty::Pty,
+    signals::{on_end, raise_on_end},
     space::{allocate, punch},
+    stdio::{StandardInput, standard_output},
     terminal::RawMode,
+    virtio,
     volume::volume,
 };
+#[cfg(target_os = "linux")]
+pub use std::os::unix::net::{UnixListener as LocalListener, UnixStream as LocalStream};
+
+#[cfg(target_os = "windows")]
+mod windows;
+#[cfg(target_os = "windows")]
+pub use windows::{
+    Source,
+    events::{EventLoop, Waker},
+    files::{
+        FileId, allocate, allocated, file_id, file_of, is_device_name, is_socket, link_id, punch, restrict,
+        symlink,
+    },
+    kernel,
+    pipe::{LocalListener, LocalStream},
+    pty::Pty,
+    signals::{on_end, raise_on_end},
+    stdio::{RawMode, StandardInput, standard_output},
+    virtio,
+    volume::volume,
+    wait::{Interest, Notifier, PollSet, wait},
+};
+
+/// Something that can be waited for ([`wait`], [`EventLoop`]).
+pub trait AsSource {
+    /// What the operating system waits for.
+    fn as_source(&self) -> Source<'_>;
+}
+
+/// What an [`EventLoop`] serves.
+pub trait Subscriber: Send {
+    /// What it waits for now; asked again after each [`ready`](Subscriber::ready). A source keeps its place while it is waited for.
+    fn sources(&self) -> Vec<Source<'_>>;
+    /// Source number `index` is ready. It is told again for as long as that is so.
+    fn ready(&mut self, index: usize);
+}

@@ -8,8 +8,12 @@
 //! The interrupt controllers are either the hypervisor's ([`Irqchip::Kernel`]) or the machine's own with a local APIC by the hypervisor
 //! ([`Irqchip::Split`]).
 
+pub mod emulator;
 #[cfg(target_os = "linux")]
 pub mod kvm;
+pub mod processor;
+#[cfg(target_os = "windows")]
+pub mod whp;
 
 use std::fmt;
 
@@ -64,9 +68,28 @@ pub enum Unavailable {
         /// Its answer.
         detail: String,
     },
-    /// This operating system has no back end.
-    #[error("there is no back end for this operating system yet")]
-    NoBackEnd,
+    /// Windows' hypervisor interface is not installed.
+    #[error(
+        "{dll} cannot be loaded ({detail}): the Windows feature \"Windows Hypervisor Platform\" is not installed"
+    )]
+    NoPlatform {
+        /// The library.
+        dll: &'static str,
+        /// What loading it said.
+        detail: String,
+    },
+    /// Windows' hypervisor interface is there, and no hypervisor behind it.
+    #[error("Windows runs without its hypervisor: {detail}")]
+    NotLaunched {
+        /// What was seen.
+        detail: String,
+    },
+    /// Windows' hypervisor is there and refuses a partition.
+    #[error("Windows' hypervisor refused to make a machine: {detail}")]
+    PartitionRefused {
+        /// Its answer.
+        detail: String,
+    },
 }
 
 impl Unavailable {
@@ -86,7 +109,16 @@ impl Unavailable {
             }
             Self::ApiVersion { .. } | Self::MissingCapability { .. } => "run a newer kernel (Linux 5.15 or later)".into(),
             Self::Refused { .. } => "see the kernel log (`dmesg`); another virtualization product may hold the processor".into(),
-            Self::NoBackEnd => "run on Linux with KVM".into(),
+            Self::NoPlatform { .. } => {
+                "run as administrator `dism /online /enable-feature /featurename:HypervisorPlatform /all` and restart Windows".into()
+            }
+            Self::NotLaunched { .. } => {
+                "enable VT-x or AMD-V in the firmware set-up, run as administrator `bcdedit /set hypervisorlaunchtype auto`, and restart Windows; in a virtual machine, enable nested virtualization outside"
+                    .into()
+            }
+            Self::PartitionRefused { .. } => {
+                "run as administrator `dism /online /enable-feature /featurename:VirtualMachinePlatform /all` and restart Windows; end other virtualization products, which may hold the processor".into()
+            }
         }
     }
 }
@@ -131,12 +163,16 @@ pub enum Access {
 
 /// Opens machines.
 pub trait Hypervisor: Send + Sync {
-    /// An empty machine.
-    fn create_vm(&self, irqchip: Irqchip) -> Result<std::sync::Arc<dyn Vm>>;
+    /// An empty machine, which will have the processors of `profile`: not every hypervisor can change its mind about them later.
+    fn create_vm(&self, irqchip: Irqchip, profile: &CpuidProfile) -> Result<std::sync::Arc<dyn Vm>>;
     /// What this host's hypervisor is, for people.
     fn describe(&self) -> String;
     /// The most processors a machine may have.
     fn max_vcpus(&self) -> usize;
+    /// Who plays the interrupt controllers best.
+    fn default_irqchip(&self) -> Irqchip {
+        Irqchip::Kernel
+    }
 }
 
 /// A message-signalled interrupt, in the format of the processor's manual (SDM volume 3, "Message Signalled Interrupts").
@@ -159,7 +195,7 @@ pub trait Vm: Send + Sync {
     /// Takes piece number `slot` out of guest memory.
     fn unmap(&self, slot: u32) -> Result<()>;
     /// Processor `index` in reset state. Processor 0 starts at the reset vector, the others wait for INIT and SIPI.
-    fn create_vcpu(&self, index: u8, cpuid: &CpuidProfile) -> Result<Box<dyn Vcpu>>;
+    fn create_vcpu(&self, index: u8) -> Result<Box<dyn Vcpu>>;
     /// Sets an input of the hypervisor's interrupt controllers ([`Irqchip::Kernel`]).
     fn set_irq_line(&self, input: u32, high: bool) -> Result<()>;
     /// Sets which inputs of the hypervisor's PIC are level-triggered, a bit each ([`Irqchip::Kernel`]): what firmware leaves in the
@@ -487,8 +523,28 @@ impl fmt::Display for Registers {
 pub fn open() -> std::result::Result<Box<dyn Hypervisor>, Unavailable> {
     #[cfg(target_os = "linux")]
     return Ok(Box::new(kvm::Kvm::open()?));
-    #[cfg(not(target_os = "linux"))]
-    Err(Unavailable::NoBackEnd)
+    #[cfg(target_os = "windows")]
+    return Ok(Box::new(whp::Whp::open()?));
+}
+
+/// What a host can do, found by asking and by trying.
+pub struct Survey {
+    /// The processor's hardware virtualization.
+    pub processor: &'static str,
+    /// The hypervisor, if machines can run.
+    pub hypervisor: std::result::Result<Box<dyn Hypervisor>, Unavailable>,
+    /// What some hypervisors have, and whether this one does.
+    pub capabilities: Vec<(&'static str, bool)>,
+    /// Why only firmware and small guests run, if that is so.
+    pub limit: Option<&'static str>,
+}
+
+/// Looks at this host.
+pub fn survey() -> Survey {
+    #[cfg(target_os = "linux")]
+    return kvm::probe::survey();
+    #[cfg(target_os = "windows")]
+    return whp::survey();
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod board;
 pub mod control;
 pub mod cpu;
 mod events;
-mod media;
+pub(crate) mod media;
 pub mod timers;
 
 use crate::boot::{self, DirectKernel};
@@ -148,7 +148,11 @@ impl Machine {
             return Err(Error::VirtioDisks(spec.virtio.len()));
         }
         let layout = Layout::new(spec.memory)?;
-        let vm = hypervisor.create_vm(spec.irqchip)?;
+        let profile = CpuidProfile {
+            cpus: spec.cpus,
+            without: std::mem::take(&mut spec.without),
+        };
+        let vm = hypervisor.create_vm(spec.irqchip, &profile)?;
         let firmware = match &spec.boot {
             Boot::Firmware { image, .. } => Some(image.as_slice()),
             Boot::Kernel(_) => None,
@@ -193,12 +197,8 @@ impl Machine {
         let place =
             |(kernel, tables): &(DirectKernel, direct::Layout)| place_kernel(&board, &memory, kernel, tables);
         let entry = kernel.as_ref().map(place).transpose()?;
-        let profile = CpuidProfile {
-            cpus: spec.cpus,
-            without: spec.without,
-        };
         let vcpus = (0..spec.cpus)
-            .map(|i| vm.create_vcpu(i, &profile))
+            .map(|i| vm.create_vcpu(i))
             .collect::<hypervisor::Result<_>>()?;
         let surroundings = Surroundings {
             io: board.buses.clone(),

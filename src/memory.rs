@@ -403,7 +403,7 @@ pub const SHADOW_RANGE: std::ops::RangeInclusive<u64> = SHADOW..=SHADOW_END - 1;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::hypervisor::{CpuidProfile, Message, Result, Vcpu};
+    use crate::hypervisor::{Message, Result, Vcpu};
 
     /// Guest addresses, host address, and what the guest may do.
     type Piece = (Range<u64>, usize, Access);
@@ -446,7 +446,7 @@ mod tests {
             lock(&self.held).remove(&slot);
             Ok(())
         }
-        fn create_vcpu(&self, _: u8, _: &CpuidProfile) -> Result<Box<dyn Vcpu>> {
+        fn create_vcpu(&self, _: u8) -> Result<Box<dyn Vcpu>> {
             unreachable!()
         }
         fn set_irq_line(&self, _: u32, _: bool) -> Result<()> {

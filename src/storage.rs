@@ -81,14 +81,11 @@ impl Purpose {
 
 /// The host's files, with its calls for giving space back and taking it ahead.
 pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
-    #[cfg(target_os = "linux")]
     let calls = vhd::storage::HostCalls {
         punch: Some(crate::host::punch),
         allocate: Some(crate::host::allocate),
         volume: Some(crate::host::volume),
     };
-    #[cfg(not(target_os = "linux"))]
-    let calls = vhd::storage::HostCalls::default();
     Arc::new(vhd::storage::HostFileSystem::new(calls))
 }
 

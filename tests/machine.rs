@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Whole machines with tiny guests on this host's `/dev/kvm`.
-#![cfg(target_os = "linux")]
+//! Whole machines with tiny guests on this host's hypervisor: KVM with both kinds of interrupt controllers, WHP with ours.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "machine/disks.rs"]
 mod disks;
 #[path = "machine/endings.rs"]
 mod endings;
+#[cfg(unix)]
+#[path = "machine/kernels.rs"]
+mod kernels;
 #[path = "machine/memory.rs"]
 mod memory;
 #[path = "machine/processors.rs"]
@@ -17,12 +19,16 @@ mod remote;
 mod support;
 
 use support::{Log, SEABIOS, VGA_BIOS};
+#[cfg(unix)]
 use virtualpc::boot::DirectKernel;
 use virtualpc::hypervisor::{self, Irqchip};
 use virtualpc::machine::control::{Command, CommandError, End};
 use virtualpc::machine::{Boot, Machine, Spec};
 
+#[cfg(unix)]
 const BOTH: [Irqchip; 2] = [Irqchip::Kernel, Irqchip::Split];
+#[cfg(windows)]
+const BOTH: [Irqchip; 1] = [Irqchip::Split];
 const MIB: u64 = 1 << 20;
 
 /// A machine that boots this firmware, and nothing else in it.
@@ -31,7 +37,7 @@ fn spec(image: Vec<u8>, irqchip: Irqchip, log: &Log) -> Spec {
         memory: 16 * MIB,
         cpus: 1,
         without: vec![],
-        irqchip,
+        irqchip: if cfg!(windows) { Irqchip::Split } else { irqchip },
         boot: Boot::Firmware {
             image,
             vga_bios: None,
@@ -62,6 +68,7 @@ fn seabios(irqchip: Irqchip, log: &Log) -> Spec {
 }
 
 /// A machine that starts the kernel `pvh.elf`, which prints what it was handed.
+#[cfg(unix)]
 fn pvh(irqchip: Irqchip, log: &Log) -> Spec {
     Spec {
         boot: Boot::Kernel(DirectKernel {
@@ -74,7 +81,7 @@ fn pvh(irqchip: Irqchip, log: &Log) -> Spec {
 }
 
 fn build(spec: Spec) -> Machine {
-    let hypervisor = hypervisor::open().expect("these tests need /dev/kvm");
+    let hypervisor = hypervisor::open().expect("these tests need a hypervisor");
     Machine::new(spec, &*hypervisor).unwrap()
 }
 

@@ -12,7 +12,7 @@ pub const FOUND: u8 = 1;
 pub const USE: u8 = 2;
 /// The host failed while a machine was running.
 pub const HOST: u8 = 3;
-/// There is no hypervisor device.
+/// There is no hypervisor device, or on Windows no hypervisor platform.
 pub const NO_DEVICE: u8 = 10;
 /// The hypervisor may not be used by this user.
 pub const NOT_PERMITTED: u8 = 11;
@@ -36,13 +36,14 @@ pub const FAULT: u8 = 22;
 /// The code for a host that cannot run machines.
 pub fn unavailable(cause: &Unavailable) -> u8 {
     match cause {
-        Unavailable::NoDevice { .. } => NO_DEVICE,
+        Unavailable::NoDevice { .. } | Unavailable::NoPlatform { .. } => NO_DEVICE,
         Unavailable::NotPermitted { .. } => NOT_PERMITTED,
         Unavailable::NoProcessorSupport => UNSUPPORTED,
         Unavailable::NotNested
         | Unavailable::Disabled { .. }
         | Unavailable::Refused { .. }
-        | Unavailable::NoBackEnd => DISABLED,
+        | Unavailable::NotLaunched { .. }
+        | Unavailable::PartitionRefused { .. } => DISABLED,
         Unavailable::ApiVersion { .. } => API_VERSION,
         Unavailable::MissingCapability { .. } => CAPABILITY,
     }

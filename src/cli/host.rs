@@ -2,9 +2,7 @@
 //! `vpc host`: what this host can do.
 
 use super::{Error, exit};
-use crate::hypervisor::kvm::Kvm;
-use crate::hypervisor::kvm::probe::{self, ProcessorSupport};
-use crate::hypervisor::{Hypervisor, Unavailable};
+use crate::hypervisor::{self, Unavailable};
 use crate::virtual_pc::hresult::HResult;
 use serde::Serialize;
 
@@ -60,18 +58,12 @@ impl Args {
 }
 
 fn look() -> Report {
-    let processor = match probe::processor_support() {
-        ProcessorSupport::Vmx => "Intel VT-x",
-        ProcessorSupport::Svm => "AMD-V",
-        ProcessorSupport::None => "no hardware virtualization",
-        ProcessorSupport::NoneInGuest => "no hardware virtualization offered by the outer hypervisor",
-    };
-    let kvm = Kvm::open().and_then(|kvm| probe::try_machine(&kvm).map(|()| kvm));
+    let survey = hypervisor::survey();
     let mut report = Report {
-        available: kvm.is_ok(),
+        available: survey.hypervisor.is_ok(),
         ordinary_kernels: false,
         hypervisor: None,
-        processor,
+        processor: survey.processor,
         max_vcpus: None,
         capabilities: Vec::new(),
         result: None,
@@ -79,24 +71,24 @@ fn look() -> Report {
         remedy: None,
         exit_code: exit::DONE,
     };
-    match kvm {
-        Ok(kvm) => {
-            report.hypervisor = Some(kvm.describe());
-            report.max_vcpus = Some(kvm.max_vcpus());
-            let capabilities = probe::optional_capabilities(&kvm);
-            report.capabilities = capabilities
+    match &survey.hypervisor {
+        Ok(hypervisor) => {
+            report.hypervisor = Some(hypervisor.describe());
+            report.max_vcpus = Some(hypervisor.max_vcpus());
+            report.capabilities = survey
+                .capabilities
                 .into_iter()
                 .map(|(name, present)| Capability { name, present })
                 .collect();
-            report.ordinary_kernels = probe::runs_ordinary_code();
-            if !report.ordinary_kernels {
-                report.cause = Some(probe::SOFTWARE_KVM.to_owned());
+            report.ordinary_kernels = survey.limit.is_none();
+            if let Some(limit) = survey.limit {
+                report.cause = Some(limit.to_owned());
                 report.remedy =
                     Some("use a host with VT-x or AMD-V for ordinary operating systems".to_owned());
                 report.exit_code = exit::SOFTWARE_KVM;
             }
         }
-        Err(cause) => explain(&mut report, &cause),
+        Err(cause) => explain(&mut report, cause),
     }
     report
 }

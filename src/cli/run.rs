@@ -8,6 +8,7 @@ use crate::boot::{self, DirectKernel};
 use crate::console::{self, Backend, Drain};
 use crate::control_socket::ControlListener;
 use crate::firmware::image::{self, Kind};
+use crate::host;
 use crate::hypervisor::{self, CpuFeature, Irqchip};
 use crate::machine::control::{Command, End, Remote};
 use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
@@ -35,9 +36,9 @@ pub struct Args {
     /// Hide features of the host's processor: names as in /proc/cpuinfo, or LEAF[.SUBLEAF]:REGISTER:BIT
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     cpu_without: Vec<CpuFeature>,
-    /// Who plays PIC, I/O APIC and PIT
-    #[arg(long, value_name = "WHO", value_enum, default_value_t = IrqchipArg::Kernel)]
-    irqchip: IrqchipArg,
+    /// Who plays PIC, I/O APIC and PIT; without it, who does it best: the hypervisor if it can
+    #[arg(long, value_name = "WHO", value_enum)]
+    irqchip: Option<IrqchipArg>,
 
     /// Hard disk: primary master (raw or VHD image)
     #[arg(long, value_name = "IMAGE", help_heading = "Drives")]
@@ -229,7 +230,7 @@ impl Args {
                 .map_err(|e| Error::Use(format!("{}: cannot listen for control: {e}", path.display())))
         };
         let control = self.control.as_ref().map(bind).transpose()?;
-        let (spec, drains) = self.spec()?;
+        let (spec, drains) = self.spec(hypervisor.default_irqchip())?;
         let mut machine = Machine::new(spec, &*hypervisor).map_err(|e| error_of(&e))?;
         let _control = control
             .map(|listener| listener.serve(machine.remote()))
@@ -338,7 +339,7 @@ impl Args {
     }
 
     /// The machine, and what flushes its printers when it is dropped.
-    fn spec(&self) -> Result<(Spec, Vec<Drain>), Error> {
+    fn spec(&self, irqchip: Irqchip) -> Result<(Spec, Vec<Drain>), Error> {
         let boot = match self.direct_kernel() {
             Some(kernel) => Boot::Kernel(kernel),
             None => Boot::Firmware {
@@ -401,8 +402,9 @@ impl Args {
             cpus: self.cpus,
             without: self.cpu_without.clone(),
             irqchip: match self.irqchip {
-                IrqchipArg::Kernel => Irqchip::Kernel,
-                IrqchipArg::Split => Irqchip::Split,
+                None => irqchip,
+                Some(IrqchipArg::Kernel) => Irqchip::Kernel,
+                Some(IrqchipArg::Split) => Irqchip::Split,
             },
             boot,
             boot_order: self.boot.0.clone(),
@@ -485,26 +487,18 @@ struct Signals {
 impl Signals {
     /// From now on signals are noted, and passed to a machine once there is one.
     fn catch() -> Result<Self, Error> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let mut signals =
-            signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::host(&e))?;
         let this = Self {
             seen: Arc::default(),
             remote: Arc::default(),
         };
         let (seen, remote) = (this.seen.clone(), this.remote.clone());
-        let serve = move || {
-            for signal in signals.forever() {
-                seen.store(signal, Ordering::Release);
-                if let Some(remote) = remote.get() {
-                    remote.post(Command::Quit {});
-                }
+        let note = move |signal| {
+            seen.store(signal, Ordering::Release);
+            if let Some(remote) = remote.get() {
+                remote.post(Command::Quit {});
             }
         };
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(serve)
-            .map_err(|e| Error::host(&e))?;
+        host::on_end(note).map_err(|e| Error::host(&e))?;
         Ok(this)
     }
 

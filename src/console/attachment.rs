@@ -2,10 +2,8 @@
 //! The way in: from the far end to a port, in an event loop.
 
 use super::backend::{Input, Received};
-use crate::host::Notifier;
+use crate::host::{AsSource, Notifier, Source, Subscriber};
 use devices::bus::lock;
-use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 
 /// Takes characters from a far end.
@@ -39,7 +37,7 @@ pub struct Attachment {
 /// What the event loop waits for on the far end's behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Not in an event loop, or waiting for room.
+    /// Waiting for room.
     Idle,
     /// Waiting for input.
     Watching,
@@ -61,15 +59,16 @@ impl Attachment {
             room,
             quit: Box::new(quit),
             pending: Vec::with_capacity(CHUNK),
-            phase: Phase::Idle,
+            phase: Phase::Watching,
         }
     }
 
     /// Moves what is there, and waits for more or for room.
-    fn serve(&mut self, ops: &mut EventOps<'_>) {
+    fn serve(&mut self) {
         for _ in 0..TURNS {
             if !self.deliver() && !self.input.interactive() {
-                return self.enter(Phase::Idle, ops);
+                self.phase = Phase::Idle;
+                return;
             }
             let mut buffer = [0; CHUNK];
             match self.input.read(&mut buffer) {
@@ -79,19 +78,22 @@ impl Attachment {
                 }
                 Ok(Received::Nothing) => break,
                 Ok(Received::Quit) => (self.quit)(),
-                Ok(Received::End) => return self.enter(Phase::Ended, ops),
+                Ok(Received::End) => {
+                    self.phase = Phase::Ended;
+                    return;
+                }
                 Err(error) => {
                     log::warn!("console input ends: {error}");
-                    return self.enter(Phase::Ended, ops);
+                    self.phase = Phase::Ended;
+                    return;
                 }
             }
         }
-        let phase = if self.deliver() || self.input.interactive() {
+        self.phase = if self.deliver() || self.input.interactive() {
             Phase::Watching
         } else {
             Phase::Idle
         };
-        self.enter(phase, ops);
     }
 
     /// Hands on what is pending; `false` if the receiver has no room for it.
@@ -102,43 +104,28 @@ impl Attachment {
         }
         self.pending.is_empty()
     }
-
-    fn enter(&mut self, phase: Phase, ops: &mut EventOps<'_>) {
-        let input = Events::new_raw(self.input.as_fd().as_raw_fd(), EventSet::IN);
-        let result = match (self.phase == Phase::Watching, phase == Phase::Watching) {
-            (false, true) => ops.add(input),
-            (true, false) => ops.remove(input),
-            _ => Ok(()),
-        };
-        self.phase = phase;
-        if let Err(error) = result {
-            log::warn!("console input ends: {error}");
-            self.phase = Phase::Ended;
-        }
-    }
-
-    fn room_fd(&self) -> RawFd {
-        self.room.as_raw_fd()
-    }
 }
 
-impl MutEventSubscriber for Attachment {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        if let Err(error) = ops.add(Events::new_raw(self.room_fd(), EventSet::IN)) {
-            log::warn!("console input ends: {error}");
-            return;
+/// The places of the sources.
+const ROOM: usize = 0;
+
+impl Subscriber for Attachment {
+    fn sources(&self) -> Vec<Source<'_>> {
+        let mut sources = vec![self.room.as_source()];
+        if self.phase == Phase::Watching {
+            sources.push(self.input.as_source());
         }
-        self.enter(Phase::Watching, ops);
+        sources
     }
 
-    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
-        let room = events.fd() == self.room_fd();
+    fn ready(&mut self, index: usize) {
+        let room = index == ROOM;
         if room {
             self.room.clear();
         }
         match self.phase {
             Phase::Idle if !room => {}
-            Phase::Idle | Phase::Watching => self.serve(ops),
+            Phase::Idle | Phase::Watching => self.serve(),
             // The last of what was typed ahead.
             Phase::Ended => {
                 self.deliver();
@@ -147,5 +134,5 @@ impl MutEventSubscriber for Attachment {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

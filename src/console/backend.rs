@@ -5,15 +5,14 @@ mod pty;
 mod stdio;
 mod unix;
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 
 use super::output::{self, Drain, End, Failure, Output, Sink};
 use super::spec::Spec;
-use crate::host::{Interest, wait};
+use crate::host::{self, AsSource, Interest, Source, wait};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// What came from the far end.
@@ -29,9 +28,9 @@ pub enum Received {
     Quit,
 }
 
-/// What the far end sends. The descriptor is the same for its whole life and readable while [`read`](Input::read) has something to
+/// What the far end sends. The source is the same for its whole life and readable while [`read`](Input::read) has something to
 /// do; an event loop waits for it.
-pub trait Input: AsFd + Send {
+pub trait Input: AsSource + Send {
     /// Reads without waiting.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Received>;
 
@@ -153,7 +152,7 @@ impl Sink for FileSink {
             match self.0.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait_to_write(self.0.as_fd(), end)?;
+                    wait_to_write(self.0.as_source(), end)?;
                 }
                 result => return Ok(result?),
             }
@@ -161,9 +160,12 @@ impl Sink for FileSink {
     }
 }
 
-/// Waits until `fd` takes more.
-fn wait_to_write(fd: BorrowedFd<'_>, end: &End) -> Result<(), Failure> {
-    let ready = wait(&[(fd, Interest::Write), (end.stop.as_fd(), Interest::Read)], None)?;
+/// Waits until `far` takes more.
+fn wait_to_write(far: Source<'_>, end: &End) -> Result<(), Failure> {
+    let ready = wait(
+        &[(far, Interest::Write), (end.stop.as_source(), Interest::Read)],
+        None,
+    )?;
     if ready.get(1) == Some(&true) {
         return Err(Failure::Stopped);
     }
@@ -173,7 +175,7 @@ fn wait_to_write(fd: BorrowedFd<'_>, end: &End) -> Result<(), Failure> {
 /// A socket or link that is removed when the machine ends, unless something else has taken its place.
 struct Remove {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: host::FileId,
 }
 
 impl Remove {
@@ -181,21 +183,14 @@ impl Remove {
     fn new(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            identity: identity(path)?,
+            identity: host::link_id(path)?,
         })
     }
 }
 
-/// Device and number of the inode at `path` itself.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = path.symlink_metadata()?;
-    Ok((metadata.dev(), metadata.ino()))
-}
-
 impl Drop for Remove {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        if host::link_id(&self.path).is_ok_and(|identity| identity == self.identity) {
             let _ = std::fs::remove_file(&self.path);
         }
     }

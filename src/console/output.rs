@@ -285,9 +285,8 @@ impl Writer {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::host::{Interest, wait};
+    use crate::host::{AsSource, Interest, wait};
     use std::io::Write;
-    use std::os::fd::AsFd;
     use std::sync::mpsc;
 
     /// Hands each write to the test, which lets it go on by receiving it.
@@ -305,7 +304,7 @@ mod tests {
 
     impl Sink for Stuck {
         fn write(&mut self, _bytes: &[u8], end: &End) -> Result<usize, Failure> {
-            while !wait(&[(end.stop.as_fd(), Interest::Read)], None)?[0] {}
+            while !wait(&[(end.stop.as_source(), Interest::Read)], None)?[0] {}
             Err(Failure::Stopped)
         }
     }

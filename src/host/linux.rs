@@ -1,13 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Linux: waiting for descriptors, pseudo-terminals, terminal modes and file space.
+//! Linux: waiting for descriptors, pseudo-terminals, terminal modes, signals, files, and kernels without firmware.
 
+pub mod events;
+pub mod files;
+pub mod kernel;
 pub mod poll;
 pub mod pty;
+pub mod signals;
 pub mod space;
+pub mod stdio;
 pub mod terminal;
+pub mod virtio;
 pub mod volume;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// What can be waited for: a descriptor.
+pub type Source<'a> = BorrowedFd<'a>;
+
+impl<T: AsFd> super::AsSource for T {
+    fn as_source(&self) -> Source<'_> {
+        self.as_fd()
+    }
+}
 
 /// The result of a system call that tells failure by −1 and `errno`.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

@@ -9,7 +9,7 @@ mod state;
 mod vcpu;
 mod vm;
 
-use super::{Error, Hypervisor, Irqchip, Result, Unavailable, Vm};
+use super::{CpuidProfile, Error, Hypervisor, Irqchip, Result, Unavailable, Vm};
 use kvm_ioctls::Cap;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -61,8 +61,8 @@ impl Kvm {
 }
 
 impl Hypervisor for Kvm {
-    fn create_vm(&self, irqchip: Irqchip) -> Result<Arc<dyn Vm>> {
-        Ok(Arc::new(vm::KvmVm::new(&self.kvm, irqchip)?))
+    fn create_vm(&self, irqchip: Irqchip, profile: &CpuidProfile) -> Result<Arc<dyn Vm>> {
+        Ok(Arc::new(vm::KvmVm::new(&self.kvm, irqchip, profile)?))
     }
 
     fn describe(&self) -> String {

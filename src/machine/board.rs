@@ -7,7 +7,6 @@ mod floppy;
 mod ide;
 mod interrupts;
 mod ports;
-mod virtio;
 
 use super::control::Remote;
 use super::control::{Drive, DriveStatus};
@@ -17,6 +16,7 @@ use super::media::{Bay, DvdBay, FloppyBay};
 use super::timers::{MachineClock, Timers};
 use crate::console::{Backend, Drain, Output, SerialPort};
 use crate::firmware::direct;
+use crate::host::virtio;
 use crate::hypervisor::{self, Irqchip, Vm};
 use crate::memory::{Memory, SHADOW_RANGE};
 use crate::storage::{self, Image};

@@ -2,7 +2,7 @@
 //! The machine's event loop: one thread that brings what comes from outside (terminals, sockets) to the ports.
 
 use crate::console::Attachment;
-use event_manager::{EventManager, RemoteEndpoint, SubscriberOps};
+use crate::host::{EventLoop as HostLoop, Waker};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 /// The event loop. Dropping it ends the thread and closes what it watched.
 pub struct EventLoop {
-    endpoint: RemoteEndpoint<Attachment>,
+    waker: Waker<Attachment>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -21,17 +21,13 @@ impl EventLoop {
         if attachments.is_empty() {
             return Ok(None);
         }
-        let failed = |error: event_manager::Error| io::Error::other(error.to_string());
-        let mut manager = EventManager::new().map_err(failed)?;
-        for attachment in attachments {
-            manager.add_subscriber(attachment);
-        }
-        let endpoint = manager.remote_endpoint();
+        let mut inner = HostLoop::new(attachments)?;
+        let waker = inner.waker();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let serve = move || {
             while !stopped.load(Ordering::Acquire) {
-                if let Err(error) = manager.run() {
+                if let Err(error) = inner.run(None) {
                     log::error!("input from outside has ended: {error}");
                     return;
                 }
@@ -39,7 +35,7 @@ impl EventLoop {
         };
         let thread = std::thread::Builder::new().name("events".into()).spawn(serve)?;
         Ok(Some(Self {
-            endpoint,
+            waker,
             stop,
             thread: Some(thread),
         }))
@@ -49,8 +45,7 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // A thread that has ended already needs no kick.
-        let _ = self.endpoint.kick();
+        self.waker.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

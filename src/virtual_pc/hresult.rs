@@ -240,7 +240,9 @@ impl From<&Unavailable> for HResult {
             | Unavailable::ApiVersion { .. }
             | Unavailable::MissingCapability { .. }
             | Unavailable::Refused { .. }
-            | Unavailable::NoBackEnd => VM_E_HARDWARE_VIRTUALIZATION_DISABLED,
+            | Unavailable::NoPlatform { .. }
+            | Unavailable::NotLaunched { .. }
+            | Unavailable::PartitionRefused { .. } => VM_E_HARDWARE_VIRTUALIZATION_DISABLED,
         }
     }
 }

@@ -35,7 +35,9 @@ impl Lab {
 
     /// As [`Lab::disk`], with an input.
     pub fn disk_with(&self, words: &str, input: &[u8]) -> Done {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vpc"));
+        // VPC_PROGRAM names another build to put to the test: vpc.exe under Wine, say.
+        let program = std::env::var_os("VPC_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_vpc").into());
+        let mut command = Command::new(program);
         command.arg("disk").args(words.split_whitespace());
         self.run(command, input)
     }

@@ -64,6 +64,7 @@ fn a_raw_disk() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "virtio disks are Linux'")]
 fn a_virtio_disk() {
     let folder = tempfile::tempdir().unwrap();
     for irqchip in [Irqchip::Kernel, Irqchip::Split] {

@@ -68,6 +68,13 @@ pub fn loader(guest_name: &str) -> Vec<u8> {
 }
 
 fn assemble(name: &str, sector: Option<PathBuf>) -> Vec<u8> {
+    // Where there is no assembler (Windows), what a run of these tests elsewhere left in this folder is used.
+    let stem = sector.as_deref().and_then(Path::file_stem).unwrap_or_default();
+    let kept = std::env::var_os("VPC_ASSEMBLED")
+        .map(|folder| Path::new(&folder).join(format!("{name}-{}.bin", stem.to_string_lossy())));
+    if let Some(kept) = kept.as_ref().filter(|_| cfg!(windows)) {
+        return std::fs::read(kept).unwrap_or_else(|error| panic!("{}: {error}", kept.display()));
+    }
     let image = tempfile::NamedTempFile::new().unwrap();
     let mut nasm = Command::new("nasm");
     nasm.args(["-Wall", "-Werror", "-f", "bin", "-o"])
@@ -79,6 +86,9 @@ fn assemble(name: &str, sector: Option<PathBuf>) -> Vec<u8> {
         nasm.arg(format!("-DSECTOR='{}'", sector.display()));
     }
     output(nasm.arg(source(&format!("tests/machine/{name}.asm"))));
+    if let Some(kept) = kept {
+        std::fs::copy(image.path(), kept).unwrap();
+    }
     std::fs::read(image.path()).unwrap()
 }
 

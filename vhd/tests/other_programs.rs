@@ -2,6 +2,8 @@
 //! Images that other programs wrote are read, and what is written here other programs read.
 //!
 //! Needs `qemu-img` (Debian: `qemu-utils`), and Python 3 with `pyvhdi` (PyPI: `libvhdi-python`).
+// They are Linux's.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -316,7 +318,6 @@ fn vhdiinfo_finds_nothing_wrong() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn locks_hold_between_programs() {
     let place = Place::new();

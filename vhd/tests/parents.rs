@@ -2,7 +2,6 @@
 //! How parents are found, recognised and kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,7 +118,12 @@ fn places_are_tried_in_order() {
         .err()
         .unwrap()
         .to_string();
-    assert!(expected.iter().all(|path| message.contains(path)), "{message}");
+    assert!(
+        tried
+            .iter()
+            .all(|path| message.contains(&path.display().to_string())),
+        "{message}"
+    );
     let found = Disk::open(
         "/else/where/child.vhd",
         &open.clone().search_path("/archive/bases"),
@@ -178,7 +182,10 @@ fn locators_of_other_programs_are_understood() {
             kind(Disk::open("/vm/child.vhd", &open)),
             Kind::ParentNotFound { .. }
         ));
-        Disk::open("/vm/child.vhd", &open.clone().search_path("/vm")).unwrap();
+        // Where drives are this host's own, a folder on one is not looked for elsewhere.
+        if cfg!(unix) {
+            Disk::open("/vm/child.vhd", &open.clone().search_path("/vm")).unwrap();
+        }
         Disk::open("/vm/child.vhd", &open.clone().search_path("/vm/my bases")).unwrap();
     }
 }
@@ -438,8 +445,8 @@ fn a_short_footer_of_a_fixed_disk_serves() {
 fn links_do_not_mislead() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    fs::create_dir(at("real")).unwrap();
-    fs::create_dir(at("links")).unwrap();
+    std::fs::create_dir(at("real")).unwrap();
+    std::fs::create_dir(at("links")).unwrap();
     create::dynamic(at("real/base.vhd"), SIZE, &CreateOptions::new()).unwrap();
     create::differencing(at("real/child.vhd"), at("real/base.vhd"), &CreateOptions::new()).unwrap();
     std::os::unix::fs::symlink(at("real/child.vhd"), at("links/child.vhd")).unwrap();

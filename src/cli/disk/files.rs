@@ -35,9 +35,7 @@ pub fn creating() -> vhd::CreateOptions {
 
 /// Bytes that a file takes on the host, which is less than its size if it has holes; zero if that cannot be told.
 pub fn allocated(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    // The unit of `st_blocks` is 512 bytes whatever the file system's blocks are.
-    std::fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
+    crate::host::allocated(path).unwrap_or(0)
 }
 
 /// Opens an image with its parents.

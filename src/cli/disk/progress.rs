@@ -17,9 +17,7 @@ pub fn run<T: Send + 'static>(
     operation: impl FnOnce(&vhd::Watch) -> vhd::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     let wanted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&wanted)).map_err(|e| Error::host(&e))?;
-    }
+    crate::host::raise_on_end(&wanted).map_err(|e| Error::host(&e))?;
     let task = vhd::Task::start(description, operation).map_err(|e| Error::host(&e))?;
     let bar = ProgressBar::new(0);
     let layout = "{msg} [{bar:30}] {percent}% {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";

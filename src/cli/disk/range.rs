@@ -3,9 +3,8 @@
 
 use super::files;
 use crate::cli::{Error, exit, size};
-use std::fs::File;
+use crate::host::{self, AsSource};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Bytes that are moved at a time.
@@ -124,8 +123,8 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// How much is left of an input that is a file.
-fn rest_of_file(input: &impl AsFd) -> Option<u64> {
-    let mut file = File::from(input.as_fd().try_clone_to_owned().ok()?);
+fn rest_of_file(input: &impl AsSource) -> Option<u64> {
+    let mut file = host::file_of(input).ok()?;
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let position = file.stream_position().ok()?;
     Some(metadata.len().saturating_sub(position))

@@ -3,13 +3,11 @@
 
 use super::{files, nbd::Session};
 use crate::cli::{Error, exit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use crate::host::{self, LocalListener, LocalStream};
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 
 /// Serves a disk over NBD on a Unix socket, to as many clients at once as there are, until Ctrl-C.
@@ -35,7 +33,11 @@ impl Args {
         let options = self.opening.for_writing().read_only(self.read_only);
         let disk = Arc::new(files::open(&self.path, &options)?);
         // From before the socket is there, or a signal could leave it behind.
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| Error::host(&e))?;
+        let (told, end) = mpsc::channel();
+        let tell = move |_signal| {
+            let _ = told.send(());
+        };
+        host::on_end(tell).map_err(|e| Error::host(&e))?;
         let listener = listen(&self.socket).map_err(|e| {
             Error::Use(format!(
                 "the socket `{}` cannot be made: {e}",
@@ -49,7 +51,7 @@ impl Args {
             .spawn(move || accept(&listener, &served, &seen))
             .map_err(|e| Error::host(&e))?;
         // Waits for a signal; the thread above runs until the process ends.
-        let _ = signals.forever().next();
+        let _ = end.recv();
         let _ = std::fs::remove_file(&self.socket);
         clients.close();
         match Arc::into_inner(disk) {
@@ -65,16 +67,16 @@ impl Args {
 /// The clients that are connected.
 #[derive(Default)]
 struct Clients {
-    list: Mutex<Vec<(UnixStream, JoinHandle<()>)>>,
+    list: Mutex<Vec<(LocalStream, JoinHandle<()>)>>,
 }
 
 impl Clients {
-    fn list(&self) -> MutexGuard<'_, Vec<(UnixStream, JoinHandle<()>)>> {
+    fn list(&self) -> MutexGuard<'_, Vec<(LocalStream, JoinHandle<()>)>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves one more, on a thread of its own.
-    fn add(&self, stream: UnixStream, disk: Arc<vhd::Disk>) -> io::Result<()> {
+    fn add(&self, stream: LocalStream, disk: Arc<vhd::Disk>) -> io::Result<()> {
         let handle = stream.try_clone()?;
         let thread = std::thread::Builder::new()
             .name("nbd client".to_owned())
@@ -102,24 +104,24 @@ impl Clients {
 }
 
 /// Makes the socket. One that a server has left behind when it was killed is replaced; anything else is not.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
+fn listen(path: &Path) -> io::Result<LocalListener> {
+    match LocalListener::bind(path) {
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-            let dead = UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
-            let socket =
-                std::os::unix::fs::FileTypeExt::is_socket(&std::fs::symlink_metadata(path)?.file_type());
+            let dead =
+                LocalStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+            let socket = host::is_socket(&std::fs::symlink_metadata(path)?);
             if !(dead && socket) {
                 return Err(e);
             }
             std::fs::remove_file(path)?;
-            UnixListener::bind(path)
+            LocalListener::bind(path)
         }
         result => result,
     }
 }
 
 /// Takes clients for as long as there is a disk.
-fn accept(listener: &UnixListener, disk: &Weak<vhd::Disk>, clients: &Clients) {
+fn accept(listener: &LocalListener, disk: &Weak<vhd::Disk>, clients: &Clients) {
     for stream in listener.incoming() {
         let Some(disk) = disk.upgrade() else { return };
         if let Err(error) = stream.and_then(|stream| clients.add(stream, disk)) {

@@ -3,8 +3,8 @@
 //! must not leave new files behind.
 
 use crate::cli::Error;
+use crate::host;
 use std::fs::Metadata;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What a file is to become.
@@ -26,7 +26,8 @@ pub fn check(inputs: &[&Path], outputs: &[(Output, &Path)]) -> Result<(), Error>
             return wrong("a folder cannot be written to; name a file");
         }
         if let Some(found) = &found
-            && inputs.iter().any(|input| is_same(input, found))
+            && found.is_file()
+            && inputs.iter().any(|input| is_same(input, path))
         {
             return wrong("the machine reads this file, so nothing else can be written there");
         }
@@ -34,7 +35,7 @@ pub fn check(inputs: &[&Path], outputs: &[(Output, &Path)]) -> Result<(), Error>
             return wrong("its folder does not exist");
         };
         match (kind, &found) {
-            (Output::Socket, Some(found)) if !found.file_type().is_socket() => {
+            (Output::Socket, Some(found)) if !host::is_socket(found) => {
                 return wrong("a file of that name exists and is no socket");
             }
             // Looks whether it can be written, and changes nothing.
@@ -56,14 +57,18 @@ pub fn check(inputs: &[&Path], outputs: &[(Output, &Path)]) -> Result<(), Error>
     Ok(())
 }
 
-fn is_same(path: &Path, other: &Metadata) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| {
-        metadata.is_file() && (metadata.dev(), metadata.ino()) == (other.dev(), other.ino())
-    })
+fn is_same(path: &Path, other: &Path) -> bool {
+    match (host::file_id(path), host::file_id(other)) {
+        (Ok(one), Ok(two)) => one == two,
+        _ => false,
+    }
 }
 
 /// The one absolute name of a file that need not exist; `None` without its folder.
 fn full_name(path: &Path) -> Option<PathBuf> {
+    if host::is_device_name(path) {
+        return Some(path.to_owned());
+    }
     if let Ok(full) = path.canonicalize() {
         return Some(full);
     }

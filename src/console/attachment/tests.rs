@@ -5,11 +5,11 @@ use super::super::backend::Backend;
 use super::super::serial::SerialPort;
 use super::*;
 use crate::console::Output;
-use crate::host::{Interest, wait};
+use crate::host::{EventLoop, Interest, wait};
 use devices::bus::Device;
 use devices::line::IrqLine;
-use event_manager::{EventManager, SubscriberOps};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ struct Bench {
     _directory: tempfile::TempDir,
     path: std::path::PathBuf,
     port: Arc<Mutex<Port>>,
-    manager: EventManager<Attachment>,
+    manager: EventLoop<Attachment>,
     _drain: super::super::Drain,
 }
 
@@ -40,8 +40,8 @@ impl Bench {
             },
         )));
         lock(&port).write_byte(2, 0x01);
-        let mut manager = EventManager::new().unwrap();
-        manager.add_subscriber(Attachment::new(backend.input.unwrap(), port.clone(), room, || {}));
+        let attachment = Attachment::new(backend.input.unwrap(), port.clone(), room, || {});
+        let manager = EventLoop::new(vec![attachment]).unwrap();
         Self {
             _directory: directory,
             path,
@@ -56,13 +56,13 @@ impl Bench {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !done(&mut lock(&self.port)) {
             assert!(Instant::now() < deadline, "nothing happens");
-            self.manager.run_with_timeout(1000).unwrap();
+            self.manager.run(Some(Duration::from_secs(1))).unwrap();
         }
     }
 
     /// Runs the event loop until nothing is to be done.
     fn settle(&mut self) {
-        while self.manager.run_with_timeout(0).unwrap() > 0 {}
+        while self.manager.run(Some(Duration::ZERO)).unwrap() > 0 {}
     }
 }
 
@@ -179,7 +179,7 @@ impl Input for Script {
 fn scripted(
     interactive: bool,
     steps: Vec<Received>,
-) -> (Arc<Mutex<Port>>, EventManager<Attachment>, Arc<AtomicUsize>) {
+) -> (Arc<Mutex<Port>>, EventLoop<Attachment>, Arc<AtomicUsize>) {
     let ready = Notifier::new().unwrap();
     ready.notify();
     let script = Script {
@@ -197,10 +197,10 @@ fn scripted(
         move || raise.notify(),
     )));
     lock(&port).write_byte(2, 0x01);
-    let mut manager = EventManager::new().unwrap();
-    manager.add_subscriber(Attachment::new(Box::new(script), port.clone(), room, move || {
+    let attachment = Attachment::new(Box::new(script), port.clone(), room, move || {
         count.fetch_add(1, Ordering::Relaxed);
-    }));
+    });
+    let manager = EventLoop::new(vec![attachment]).unwrap();
     (port, manager, quits)
 }
 
@@ -217,9 +217,9 @@ fn quit_is_passed_on_and_the_end_is_the_end() {
         ],
     );
     // Once for the bytes, once for the rest; then the input is no longer watched.
-    assert_eq!(manager.run_with_timeout(0).unwrap(), 1);
-    assert_eq!(manager.run_with_timeout(0).unwrap(), 1);
-    assert_eq!(manager.run_with_timeout(0).unwrap(), 0);
+    assert_eq!(manager.run(Some(Duration::ZERO)).unwrap(), 1);
+    assert_eq!(manager.run(Some(Duration::ZERO)).unwrap(), 1);
+    assert_eq!(manager.run(Some(Duration::ZERO)).unwrap(), 0);
     assert_eq!(quits.load(Ordering::Relaxed), 1);
     assert_eq!(drain(&mut lock(&port)), b"sss");
 }
@@ -230,16 +230,16 @@ fn commands_are_heard_while_the_guest_reads_nothing() {
     let mut steps = vec![Received::Bytes(CHUNK); 2 * TYPE_AHEAD / CHUNK];
     steps.extend([Received::Quit, Received::End]);
     let (port, mut manager, quits) = scripted(true, steps.clone());
-    while manager.run_with_timeout(0).unwrap() > 0 {}
+    while manager.run(Some(Duration::ZERO)).unwrap() > 0 {}
     assert_eq!(quits.load(Ordering::Relaxed), 1);
     // What was typed ahead arrives when the guest reads.
     let mut heard = drain(&mut lock(&port)).len();
-    while manager.run_with_timeout(0).unwrap() > 0 {
+    while manager.run(Some(Duration::ZERO)).unwrap() > 0 {
         heard += drain(&mut lock(&port)).len();
     }
     assert_eq!(heard, TYPE_AHEAD + 16);
     // From anything but a terminal it waits.
     let (_port, mut manager, quits) = scripted(false, steps);
-    while manager.run_with_timeout(0).unwrap() > 0 {}
+    while manager.run(Some(Duration::ZERO)).unwrap() > 0 {}
     assert_eq!(quits.load(Ordering::Relaxed), 0);
 }

@@ -2,10 +2,9 @@
 //! A pseudo-terminal.
 
 use super::{Backend, FileSink, Input, OpenError, Received, Remove, Spec};
-use crate::host::Pty;
+use crate::host::{AsSource, Pty, Source};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 pub(super) fn open(spec: &Spec, link: Option<&Path>) -> Result<Backend, OpenError> {
@@ -37,7 +36,7 @@ fn make_link(terminal: &Path, link: &Path) -> Result<Remove, OpenError> {
         Err(_) if link.symlink_metadata().is_ok() => return Err(OpenError::Exists(link.to_owned())),
         Err(_) => {}
     }
-    std::os::unix::fs::symlink(terminal, link).map_err(failed)?;
+    crate::host::symlink(terminal, link).map_err(failed)?;
     Remove::new(link).map_err(failed)
 }
 
@@ -48,9 +47,9 @@ struct Near {
     _link: Option<Remove>,
 }
 
-impl AsFd for Near {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+impl AsSource for Near {
+    fn as_source(&self) -> Source<'_> {
+        self.file.as_source()
     }
 }
 

@@ -3,12 +3,9 @@
 
 use super::super::escape::{Escape, HELP, Key};
 use super::{Backend, FileSink, Input, OpenError, Output, Received, Spec};
-use crate::host::{Interest, Notifier, PollSet, RawMode, wait};
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::host::{AsSource, RawMode, Source, StandardInput, standard_output};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Whether a port has standard input and output.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -33,31 +30,20 @@ impl Drop for Claim {
 
 pub(super) fn open(spec: &Spec) -> Result<Backend, OpenError> {
     let claim = Claim::new()?;
-    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).map_err(OpenError::Stdio);
-    // Copies of the descriptors, because std's own handles hold bytes back. They must not be made non-blocking: the terminal is shared
-    // with the shell.
-    let (stdin, stdout) = (own(io::stdin().as_fd())?, own(io::stdout().as_fd())?);
-    let mut backend = Backend::with_writer(spec, FileSink(stdout))?;
-    let input = Stdin::new(stdin, backend.output.clone(), claim).map_err(OpenError::Stdio)?;
+    let input = StandardInput::open().map_err(OpenError::Stdio)?;
+    let output = standard_output().map_err(OpenError::Stdio)?;
+    let mut backend = Backend::with_writer(spec, FileSink(output))?;
+    let input = Stdin::new(input, backend.output.clone(), claim).map_err(OpenError::Stdio)?;
     backend.input = Some(Box::new(input));
     Ok(backend)
 }
 
 /// Standard input.
 struct Stdin {
-    file: File,
-    readiness: Readiness,
+    input: StandardInput,
     /// What a terminal needs; anything else is passed on byte by byte.
     terminal: Option<Terminal>,
     _claim: Claim,
-}
-
-/// What an event loop waits for.
-enum Readiness {
-    /// The input itself.
-    Input,
-    /// Regular files and `/dev/null` cannot be waited for: they are always ready.
-    Always(Notifier),
 }
 
 struct Terminal {
@@ -67,65 +53,37 @@ struct Terminal {
 }
 
 impl Stdin {
-    fn new(file: File, output: Output, claim: Claim) -> io::Result<Self> {
-        let readiness = match PollSet::new()?.add(file.as_fd()) {
-            Ok(()) => Readiness::Input,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let always = Notifier::new()?;
-                always.notify();
-                Readiness::Always(always)
-            }
-            Err(error) => return Err(error),
-        };
-        let terminal = if file.is_terminal() {
+    fn new(input: StandardInput, output: Output, claim: Claim) -> io::Result<Self> {
+        let terminal = if input.is_terminal() {
             Some(Terminal {
                 escape: Escape::default(),
                 output,
-                _raw: RawMode::enter(file.as_fd())?,
+                _raw: input.raw()?,
             })
         } else {
             None
         };
         Ok(Self {
-            file,
-            readiness,
+            input,
             terminal,
             _claim: claim,
         })
     }
 }
 
-impl AsFd for Stdin {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.readiness {
-            Readiness::Input => self.file.as_fd(),
-            Readiness::Always(always) => always.as_fd(),
-        }
+impl AsSource for Stdin {
+    fn as_source(&self) -> Source<'_> {
+        self.input.as_source()
     }
 }
 
 impl Input for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let ready = wait(&[(self.file.as_fd(), Interest::Read)], Some(Duration::ZERO))?;
-        if ready.first() != Some(&true) {
-            return Ok(Received::Nothing);
-        }
-        let count = match self.file.read(buffer) {
-            Ok(0) => return Ok(Received::End),
-            Ok(count) => count,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                return Ok(Received::Nothing);
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(match &mut self.terminal {
-            None => Received::Bytes(count),
-            Some(terminal) => terminal.decode(buffer, count),
+        Ok(match (self.input.read(buffer)?, &mut self.terminal) {
+            (None, _) => Received::Nothing,
+            (Some(0), _) => Received::End,
+            (Some(count), None) => Received::Bytes(count),
+            (Some(count), Some(terminal)) => terminal.decode(buffer, count),
         })
     }
 
@@ -157,5 +115,5 @@ impl Terminal {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

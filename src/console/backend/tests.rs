@@ -3,6 +3,7 @@
 
 use super::*;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn until_ready(fd: BorrowedFd<'_>) {
 fn hear(input: &mut dyn Input, count: usize) -> Vec<u8> {
     let mut heard = Vec::new();
     while heard.len() < count {
-        until_ready(input.as_fd());
+        until_ready(input.as_source());
         let mut buffer = [0; 64];
         match input.read(&mut buffer).unwrap() {
             Received::Bytes(count) => heard.extend(&buffer[..count]),
@@ -160,7 +161,7 @@ fn output_survives_a_client_that_leaves() {
     let mut backend = open(&format!("unix:{}", path.display())).unwrap();
     let input = &mut **backend.input.as_mut().unwrap();
     let client = UnixStream::connect(&path).unwrap();
-    until_ready(input.as_fd());
+    until_ready(input.as_source());
     input.read(&mut []).unwrap();
     backend.output.push(b"one");
     assert_eq!(read_exactly(&client, 3), b"one");
@@ -172,7 +173,10 @@ fn output_survives_a_client_that_leaves() {
     let mut have = 0;
     while have < 3 {
         // Both ends move on: the event loop's half takes the new client when it has let the old one go.
-        let sources = [(input.as_fd(), Interest::Read), (client.as_fd(), Interest::Read)];
+        let sources = [
+            (input.as_source(), Interest::Read),
+            (client.as_fd(), Interest::Read),
+        ];
         let ready = wait(&sources, Some(Duration::from_secs(30))).unwrap();
         assert!(ready.contains(&true), "nothing arrives");
         if ready[1] {

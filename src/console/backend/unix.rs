@@ -3,12 +3,9 @@
 //! client is there waits in the queue, so that one who comes late sees the latest of it.
 
 use super::{Backend, End, Failure, Input, OpenError, Received, Remove, Sink, Spec, wait_to_write};
-use crate::host::{Interest, Notifier, PollSet, wait};
+use crate::host::{self, AsSource, Interest, LocalListener, LocalStream, Notifier, PollSet, Source, wait};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +15,7 @@ pub(super) fn open(spec: &Spec, path: &Path) -> Result<Backend, OpenError> {
         source,
     };
     make_way(path)?;
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let listener = LocalListener::bind(path).map_err(failed)?;
     let remove = Remove::new(path).map_err(failed)?;
     let link = Arc::new(Link {
         client: Mutex::new(None),
@@ -35,10 +32,10 @@ fn make_way(path: &Path) -> Result<(), OpenError> {
     let Ok(metadata) = path.symlink_metadata() else {
         return Ok(());
     };
-    if !metadata.file_type().is_socket() {
+    if !host::is_socket(&metadata) {
         return Err(OpenError::Exists(path.to_owned()));
     }
-    match UnixStream::connect(path) {
+    match LocalStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(|source| OpenError::Socket {
                 path: path.to_owned(),
@@ -57,27 +54,27 @@ fn make_way(path: &Path) -> Result<(), OpenError> {
 
 /// What the event loop's half and the writer thread's half share.
 struct Link {
-    client: Mutex<Option<Arc<UnixStream>>>,
+    client: Mutex<Option<Arc<LocalStream>>>,
     /// Raised when a client comes.
     connected: Notifier,
 }
 
 impl Link {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<UnixStream>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<LocalStream>>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self) -> Option<Arc<UnixStream>> {
+    fn client(&self) -> Option<Arc<LocalStream>> {
         self.lock().clone()
     }
 
-    fn connect(&self, client: Arc<UnixStream>) {
+    fn connect(&self, client: Arc<LocalStream>) {
         *self.lock() = Some(client);
         self.connected.notify();
     }
 
     /// Forgets `client`, if it is the present one.
-    fn disconnect(&self, client: &Arc<UnixStream>) {
+    fn disconnect(&self, client: &Arc<LocalStream>) {
         self.lock().take_if(|present| Arc::ptr_eq(present, client));
     }
 }
@@ -86,7 +83,7 @@ impl Link {
 struct Socket {
     /// Holds the listener while there is no client, else the client.
     set: PollSet,
-    listener: UnixListener,
+    listener: LocalListener,
     state: State,
     link: Arc<Link>,
     _remove: Remove,
@@ -94,16 +91,16 @@ struct Socket {
 
 enum State {
     Listening,
-    Connected(Arc<UnixStream>),
+    Connected(Arc<LocalStream>),
     /// The client will send no more but may still be reading; the set tells when it is gone.
-    ReadOnly(Arc<UnixStream>),
+    ReadOnly(Arc<LocalStream>),
 }
 
 impl Socket {
-    fn new(listener: UnixListener, link: Arc<Link>, remove: Remove) -> io::Result<Self> {
+    fn new(listener: LocalListener, link: Arc<Link>, remove: Remove) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let set = PollSet::new()?;
-        set.add(listener.as_fd())?;
+        set.add(listener.as_source())?;
         Ok(Self {
             set,
             listener,
@@ -118,8 +115,8 @@ impl Socket {
             Ok((client, _)) => {
                 client.set_nonblocking(true)?;
                 let client = Arc::new(client);
-                self.set.remove(self.listener.as_fd())?;
-                self.set.add(client.as_fd())?;
+                self.set.remove(self.listener.as_source())?;
+                self.set.add(client.as_source())?;
                 self.link.connect(client.clone());
                 self.state = State::Connected(client);
                 Ok(Received::Nothing)
@@ -133,18 +130,18 @@ impl Socket {
         }
     }
 
-    fn disconnect(&mut self, client: &Arc<UnixStream>) -> io::Result<Received> {
+    fn disconnect(&mut self, client: &Arc<LocalStream>) -> io::Result<Received> {
         self.link.disconnect(client);
-        self.set.remove(client.as_fd())?;
-        self.set.add(self.listener.as_fd())?;
+        self.set.remove(client.as_source())?;
+        self.set.add(self.listener.as_source())?;
         self.state = State::Listening;
         Ok(Received::Nothing)
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.set.as_fd()
+impl AsSource for Socket {
+    fn as_source(&self) -> Source<'_> {
+        self.set.as_source()
     }
 }
 
@@ -157,7 +154,7 @@ impl Input for Socket {
                 let client = client.clone();
                 // Something other than input made the set ready, or we were called without need.
                 let ready = wait(
-                    &[(self.set.as_fd(), Interest::Read)],
+                    &[(self.set.as_source(), Interest::Read)],
                     Some(std::time::Duration::ZERO),
                 )?;
                 return match ready.first() {
@@ -168,7 +165,7 @@ impl Input for Socket {
         };
         match (&*client).read(buffer) {
             Ok(0) => {
-                self.set.ignore_input(client.as_fd())?;
+                self.set.ignore_input(client.as_source())?;
                 self.state = State::ReadOnly(client);
                 Ok(Received::Nothing)
             }
@@ -195,7 +192,7 @@ impl Sink for ClientSink {
                 Ok(count) => return Ok(count),
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => wait_to_write(client.as_fd(), end)?,
+                    io::ErrorKind::WouldBlock => wait_to_write(client.as_source(), end)?,
                     _ => {
                         // The bytes wait for the next client; the event loop's half sees the shutdown and makes room for one.
                         self.0.disconnect(&client);
@@ -210,8 +207,8 @@ impl Sink for ClientSink {
 impl ClientSink {
     fn wait_for_client(&self, end: &End) -> Result<(), Failure> {
         let sources = [
-            (self.0.connected.as_fd(), Interest::Read),
-            (end.closing.as_fd(), Interest::Read),
+            (self.0.connected.as_source(), Interest::Read),
+            (end.closing.as_source(), Interest::Read),
         ];
         if wait(&sources, None)?.get(1) == Some(&true) {
             return Err(Failure::Stopped);

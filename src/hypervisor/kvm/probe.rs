@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What this host's KVM can do, found by asking and by trying.
 
-use super::super::{Hypervisor, Unavailable};
+use super::super::processor::{ProcessorSupport, processor_support};
+use super::super::{CpuidProfile, Hypervisor, Irqchip, Survey, Unavailable};
 use super::state::OPTIONAL;
 use super::{Kvm, vm};
 use kvm_bindings as kb;
@@ -14,30 +15,14 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 pub const SOFTWARE_KVM: &str = "the host's KVM emulates kernel-mode code in software and does not know all instructions: \
     it runs firmware, boot loaders and small guests, but not ordinary 64-bit kernels";
 
-/// The processor's virtualization, as CPUID shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessorSupport {
-    /// VT-x.
-    Vmx,
-    /// AMD-V.
-    Svm,
-    /// Neither, and this is a physical machine.
-    None,
-    /// Neither, and this is a virtual machine.
-    NoneInGuest,
-}
-
-/// Asks the processor.
-pub fn processor_support() -> ProcessorSupport {
-    use std::arch::x86_64::__cpuid;
-    let features = __cpuid(1);
-    let extended = __cpuid(0x8000_0000).eax;
-    let svm = extended >= 0x8000_0001 && __cpuid(0x8000_0001).ecx & 1 << 2 != 0;
-    match (features.ecx & 1 << 5 != 0, svm, features.ecx & 1 << 31 != 0) {
-        (true, _, _) => ProcessorSupport::Vmx,
-        (_, true, _) => ProcessorSupport::Svm,
-        (_, _, true) => ProcessorSupport::NoneInGuest,
-        _ => ProcessorSupport::None,
+/// What `vpc host` shows.
+pub fn survey() -> Survey {
+    let kvm = Kvm::open().and_then(|kvm| try_machine(&kvm).map(|()| kvm));
+    Survey {
+        processor: processor_support().words(),
+        capabilities: kvm.as_ref().map_or(Vec::new(), optional_capabilities),
+        limit: (kvm.is_ok() && !runs_ordinary_code()).then_some(SOFTWARE_KVM),
+        hypervisor: kvm.map(|kvm| Box::new(kvm) as Box<dyn Hypervisor>),
     }
 }
 
@@ -198,15 +183,12 @@ pub fn try_machine(kvm: &Kvm) -> Result<(), Unavailable> {
             detail: format!("{error}{source}"),
         }
     };
-    let vm = kvm.create_vm(super::Irqchip::Kernel).map_err(refused)?;
-    vm.create_vcpu(
-        0,
-        &super::super::CpuidProfile {
-            cpus: 1,
-            without: vec![],
-        },
-    )
-    .map_err(refused)?;
+    let profile = CpuidProfile {
+        cpus: 1,
+        without: vec![],
+    };
+    let vm = kvm.create_vm(Irqchip::Kernel, &profile).map_err(refused)?;
+    vm.create_vcpu(0).map_err(refused)?;
     Ok(())
 }
 

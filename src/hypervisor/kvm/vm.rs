@@ -24,12 +24,13 @@ pub struct KvmVm {
     msrs: kb::MsrList,
     tsc_deadline: bool,
     irqchip: Irqchip,
+    profile: CpuidProfile,
     /// The in-kernel chips as they were made.
     chips: Option<ChipState>,
 }
 
 impl KvmVm {
-    pub(super) fn new(kvm: &Kvm, irqchip: Irqchip) -> Result<Self> {
+    pub(super) fn new(kvm: &Kvm, irqchip: Irqchip, profile: &CpuidProfile) -> Result<Self> {
         let fd = call("KVM_CREATE_VM", kvm.create_vm())?;
         call("KVM_SET_TSS_ADDR", fd.set_tss_address(TSS_ADDRESS))?;
         call(
@@ -69,6 +70,7 @@ impl KvmVm {
             msrs,
             tsc_deadline,
             irqchip,
+            profile: profile.clone(),
             chips,
         })
     }
@@ -108,10 +110,10 @@ impl Vm for KvmVm {
         }
     }
 
-    fn create_vcpu(&self, index: u8, profile: &CpuidProfile) -> Result<Box<dyn Vcpu>> {
+    fn create_vcpu(&self, index: u8) -> Result<Box<dyn Vcpu>> {
         let fd = call("KVM_CREATE_VCPU", self.fd.create_vcpu(u64::from(index)))?;
         let mut cpuid = self.supported.clone();
-        cpuid::for_vcpu(&mut cpuid, index, self.tsc_deadline, profile);
+        cpuid::for_vcpu(&mut cpuid, index, self.tsc_deadline, &self.profile);
         call("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid))?;
         let address_bits = cpuid::address_bits(&cpuid);
         let vcpu = KvmVcpu::new(fd, index, self.irqchip, address_bits, &self.msrs)?;

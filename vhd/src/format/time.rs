@@ -34,7 +34,7 @@ mod tests {
     fn stamps_count_from_2000() {
         assert_eq!(stamp(UNIX_EPOCH), 0);
         assert_eq!(stamp(UNIX_EPOCH + Duration::from_secs(EPOCH + 5)), 5);
-        assert_eq!(stamp(UNIX_EPOCH + Duration::from_secs(1 << 40)), u32::MAX);
+        assert_eq!(stamp(UNIX_EPOCH + Duration::from_secs(1 << 34)), u32::MAX);
     }
 
     #[test]

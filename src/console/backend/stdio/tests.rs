@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::host::Pty;
-use std::io::Write;
+use crate::host::{Interest, Pty, wait};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Marks the process that [`run`] starts.
 const CHILD: &str = "VPC_TEST_STDIO";
@@ -20,7 +22,7 @@ fn child() {
     backend.output.push(b"<begin>");
     let input = backend.input.as_mut().unwrap();
     loop {
-        wait(&[(input.as_fd(), Interest::Read)], None).unwrap();
+        wait(&[(input.as_source(), Interest::Read)], None).unwrap();
         let mut buffer = [0; 64];
         match input.read(&mut buffer).unwrap() {
             Received::Bytes(count) => backend.output.push(&buffer[..count]),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The virtio disks.
+//! The virtio disks. They stand here because the crate that walks their queues does not build on Windows.
 
-use super::{Shared, shared};
 use crate::hypervisor::{Message, Vm};
 use crate::machine::media::Bell;
 use crate::storage::{self, Image};
@@ -10,10 +9,10 @@ use devices::line::IrqLine;
 use devices::virtio::Ram;
 use devices::virtio::block::{Block, spec};
 use devices::virtio::pci::VirtioPci;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A disk on the PCI bus.
-pub type Disk = Shared<VirtioPci<Block>>;
+pub type Disk = Arc<Mutex<VirtioPci<Block>>>;
 
 /// Mass storage controller, SCSI: what operating systems expect of a virtio disk.
 const CLASS: u32 = 0x01_00_00;
@@ -38,14 +37,14 @@ pub fn wire(
         }
     };
     let block = Block::new(medium, &serial, u16::from(cpus));
-    let disk = shared(VirtioPci::new(
+    let disk = Arc::new(Mutex::new(VirtioPci::new(
         spec::DEVICE_TYPE,
         CLASS,
         block,
         ram,
         irq,
         Arc::new(messages),
-    ));
+    )));
     bell.connect(&disk, VirtioPci::service);
     // A medium may have completed something before the bell was tied.
     lock(&disk).service();

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Virtio disks: the crate that walks their queues does not build on Windows, so there are none.
+
+use crate::hypervisor::Vm;
+use crate::storage::{self, Image};
+use devices::bus::Device;
+use devices::line::IrqLine;
+use devices::pci::Function;
+use devices::pci::config::ConfigSpace;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use vm_memory::GuestMemoryMmap;
+
+/// A disk on the PCI bus, of which there is none.
+pub type Disk = Arc<Mutex<NoDisk>>;
+
+/// What cannot be made.
+pub struct NoDisk(Infallible);
+
+impl NoDisk {
+    /// Cannot be called.
+    pub fn reset(&mut self) {
+        match self.0 {}
+    }
+}
+
+impl Device for NoDisk {
+    fn read(&mut self, _offset: u64, _data: &mut [u8]) {
+        match self.0 {}
+    }
+
+    fn write(&mut self, _offset: u64, _data: &[u8]) {
+        match self.0 {}
+    }
+}
+
+impl Function for NoDisk {
+    fn config(&self) -> &ConfigSpace {
+        match self.0 {}
+    }
+
+    fn config_mut(&mut self) -> &mut ConfigSpace {
+        match self.0 {}
+    }
+}
+
+/// Fails.
+pub fn wire(
+    _number: u8,
+    image: Image,
+    _cpus: u8,
+    _ram: GuestMemoryMmap,
+    _irq: IrqLine,
+    _vm: &Arc<dyn Vm>,
+) -> Result<Disk, storage::Error> {
+    Err(storage::Error::Unsuitable {
+        path: image.path().to_owned(),
+        detail: "there are no virtio disks on Windows: make it an IDE disk (--hda to --hdd)".to_owned(),
+    })
+}
