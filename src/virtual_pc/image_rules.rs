@@ -185,7 +185,7 @@ mod tests {
                 "a*", "a?", "a:", "a<", "a>", "a|", "a\"", "a\n", "a\0", "x*/a", "C:\\a",
             ] {
                 expect(hresult::ERROR_INVALID_NAME, &|case| {
-                    case.image = Some(within(name))
+                    case.image = Some(within(name));
                 });
                 if differencing {
                     expect(hresult::ERROR_INVALID_NAME, &|case| {
@@ -200,7 +200,7 @@ mod tests {
                 });
             }
             expect(hresult::ERROR_BAD_PATHNAME, &|case| {
-                case.image = Some("/".to_owned())
+                case.image = Some("/".to_owned());
             });
             expect(hresult::ERROR_BUFFER_OVERFLOW, &|case| {
                 case.image = Some(format!("/{}", "x".repeat(259)));
@@ -211,7 +211,7 @@ mod tests {
                     case.parent = Some(format!("/{}", "x".repeat(259)));
                 });
                 expect(hresult::ERROR_BAD_PATHNAME, &|case| {
-                    case.parent = Some(String::new())
+                    case.parent = Some(String::new());
                 });
                 expect(hresult::ERROR_BUFFER_OVERFLOW, &|case| {
                     case.image = Some("y".repeat(255));

@@ -110,7 +110,8 @@ fn mend_folders(bytes: &mut [u8]) {
         }
     };
     let mut folders = Vec::new();
-    let mut parts = vec![root..data];
+    let mut parts: Vec<std::ops::Range<usize>> = Vec::new();
+    parts.push(root..data);
     while let Some(part) = parts.pop() {
         for at in part.step_by(ENTRY) {
             let (first, attributes) = (byte(at), byte(at + 11));

@@ -119,7 +119,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
                     }
                 }
                 Some(OptionKind::StructuredReply) if !data.is_empty() => {
-                    self.reply(option, Reply::Invalid, &[])?
+                    self.reply(option, Reply::Invalid, &[])?;
                 }
                 Some(OptionKind::StructuredReply) => {
                     self.structured = true;
