@@ -3,6 +3,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub mod ring;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
@@ -10,4 +12,6 @@ pub use linux::{
     pty::Pty,
     space::{allocate, punch},
     terminal::RawMode,
+    transfer::{DirectFile, open_again, open_direct},
+    usage::{peak_memory, processor_time},
 };

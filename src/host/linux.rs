@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Linux: waiting for descriptors, pseudo-terminals, terminal modes and file space.
+//! Linux: waiting for descriptors, pseudo-terminals, terminal modes, file space and transfers.
 
 pub mod poll;
 pub mod pty;
 pub mod space;
 pub mod terminal;
+pub mod transfer;
+pub mod uring;
+pub mod usage;
 
 use std::io;
 
