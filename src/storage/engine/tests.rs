@@ -186,7 +186,8 @@ fn reads_and_writes_in_flight_agree_with_a_model() {
         drop(disk);
         let (mode, watch) = (vhd::check::Mode::Look, vhd::Watch::default());
         let options = crate::storage::options();
-        let summary = vhd::check::check(&path, &options, mode, &watch, |finding| println!("{finding:?}")).unwrap();
+        let summary =
+            vhd::check::check(&path, &options, mode, &watch, |finding| println!("{finding:?}")).unwrap();
         assert_eq!(summary.damages, 0, "{way:?}");
     }
 }
