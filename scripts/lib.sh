@@ -41,7 +41,7 @@ packages_of() {
     demo) echo "$(packages_of build) $(packages_of run) $(packages_of lab) $(packages_of guests)" ;;
     fuzz) echo "$(packages_of build) g++:c++" ;;
     test) echo "$(packages_of demo) $(packages_of fuzz) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo libnbd-bin:nbdinfo" ;;
-    bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
+    bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio strace:strace libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
     windows) echo gcc-mingw-w64-x86-64-posix:x86_64-w64-mingw32-gcc-posix wine64:/usr/lib/wine/wine64 ;;
     windows-rust) echo libllvm22:/usr/share/doc/libllvm22 libgit2-1.5:/usr/lib/x86_64-linux-gnu/libgit2.so.1.5 ;;
     *) die "no package set named '$1' (build, rust, run, lab, guests, demo, fuzz, test, bench, windows, windows-rust)" ;;
@@ -93,6 +93,25 @@ fetch_debs() {
     apt_download "$@" || { apt_update; apt_download "$@"; } || die "could not download $*"
     for deb in *.deb; do dpkg -x "$deb" "$into"; done
   )
+}
+# qemu_img_path: prints where a qemu-img is, the newest that the distribution has. Debian 12's own lacks what its backports have; that
+# one is unpacked into the cache with qemu-io beside it, not installed.
+qemu_img_path() {
+  local path=$VPC_CACHE/qemu-utils-backports
+  if [ "$(. /etc/os-release && echo "$ID$VERSION_ID")" = debian12 ] && (cached "$path" make_qemu_img) >&2; then echo "$path/usr/bin/qemu-img"
+  else ensure bench && command -v qemu-img; fi
+}
+make_qemu_img() {
+  local apt; apt=$(mktemp -d "$VPC_CACHE/apt.XXXXXX")
+  (
+    trap 'rm -rf "$apt"' EXIT
+    mkdir -p "$apt"/{lists,cache/archives}/partial
+    echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main' >"$apt/list"
+    options=(-qq -o "Dir::Etc::sourcelist=$apt/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache"
+      -o APT::Sandbox::User=root)
+    cd "$apt"
+    apt-get "${options[@]}" update && apt-get "${options[@]}" download qemu-utils && dpkg -x qemu-utils_*.deb "$1" && "$1/usr/bin/qemu-img" --version
+  ) || exit 1
 }
 apt_download() { apt-get download -qq -o APT::Sandbox::User=root "$@" >&2; }
 

@@ -5,6 +5,9 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+pub mod ring;
+
+#[cfg(target_os = "linux")]
 pub use linux::{
     Source,
     events::{EventLoop, Waker},
@@ -16,6 +19,8 @@ pub use linux::{
     space::{allocate, punch},
     stdio::{StandardInput, standard_output},
     terminal::RawMode,
+    transfer::{DirectFile, open_again, open_direct},
+    usage::{peak_memory, processor_time},
     virtio,
     volume::volume,
 };

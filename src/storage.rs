@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
+#[cfg(target_os = "linux")]
+pub mod engine;
+
 /// Called when a medium has completed something: tells the drive's controller to look. It runs on the medium's thread, and may
 /// take the controller's lock.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Linux: waiting for descriptors, pseudo-terminals, terminal modes, signals, files, and kernels without firmware.
+//! Linux: waiting for descriptors, pseudo-terminals, terminal modes, signals, files, transfers, and kernels without firmware.
 
 pub mod events;
 pub mod files;
@@ -10,6 +10,9 @@ pub mod signals;
 pub mod space;
 pub mod stdio;
 pub mod terminal;
+pub mod transfer;
+pub mod uring;
+pub mod usage;
 pub mod virtio;
 pub mod volume;
 

@@ -173,13 +173,19 @@ impl Chain {
         let Some(image) = self.layers.get(layer) else {
             return Err(Error::new(Kind::Io, &self.top().path));
         };
-        image.storage.read_at(buffer, offset).map_err(|error| {
-            let cut = error.kind() == io::ErrorKind::UnexpectedEof;
-            let error = image.io_error(error, "reading data of");
-            // A file that was cut while open is not the image any more that was checked: nothing may be written on
-            // top of that. A sector that cannot be read is the guest's to handle.
-            if cut { self.fail(error) } else { error }
-        })
+        image
+            .storage
+            .read_at(buffer, offset)
+            .map_err(|error| self.read_error(layer, error))
+    }
+
+    fn read_error(&self, layer: usize, error: io::Error) -> Error {
+        let cut = error.kind() == io::ErrorKind::UnexpectedEof;
+        let image = self.layers.get(layer).unwrap_or_else(|| self.top());
+        let error = image.io_error(error, "reading data of");
+        // A file that was cut while open is not the image any more that was checked: nothing may be written on
+        // top of that. A sector that cannot be read is the guest's to handle.
+        if cut { self.fail(error) } else { error }
     }
 
     /// Checks that a request lies inside of the disk.
@@ -297,6 +303,13 @@ impl ReadGuard {
             chain: Arc::clone(chain),
             phase: chain.enter(),
         }
+    }
+
+    /// Reading an extent of a layer failed. Returns the error to report; a file that ended too early makes the disk
+    /// read-only.
+    #[must_use]
+    pub fn fail(self, layer: usize, error: io::Error) -> Error {
+        self.chain.read_error(layer, error)
     }
 }
 

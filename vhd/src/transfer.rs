@@ -50,11 +50,11 @@ pub(crate) fn transfer(source: &Disk, target: &Disk, scope: Scope, watch: &Watch
             }
             let bytes = part.len as usize;
             new.resize(bytes, 0);
+            // A target that is empty is never read, so these stay the zeros that they begin as.
             old.resize(bytes, 0);
             source.read_at(part.offset, &mut new)?;
-            match scope {
-                Scope::Empty => old.fill(0),
-                Scope::All | Scope::Leaf => target.read_at(part.offset, &mut old)?,
+            if scope != Scope::Empty {
+                target.read_at(part.offset, &mut old)?;
             }
             written += write_changes(target, part.offset, &old, &new, grain as usize)?;
         }

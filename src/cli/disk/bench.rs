@@ -3,10 +3,17 @@
 
 use super::files;
 use crate::cli::{Error, exit, size};
+use crate::host::ring::{Buffer, Caching, Kind};
+use crate::host::{peak_memory, processor_time};
+use crate::storage::engine::{Engine, Operation, Request};
 use serde::Serialize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+mod latency;
+
+use latency::Latencies;
 
 /// Measures the block layer alone. With `--op write` the content of the image is destroyed.
 ///
@@ -22,7 +29,7 @@ pub struct Args {
     /// Bytes of a request
     #[arg(long, value_parser = size::parse, default_value = "4K")]
     bs: u64,
-    /// Requests under way at once, each on a thread of its own
+    /// Requests under way at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     depth: u16,
     /// Requests
@@ -53,7 +60,8 @@ enum Op {
     Write,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 enum Cache {
     /// Past the host's cache
     None,
@@ -61,23 +69,28 @@ enum Cache {
     Writeback,
 }
 
+/// What was measured. Processor time and latencies are of the measured part alone, memory is the whole process's.
 #[derive(Debug, Serialize)]
 struct Figures {
     op: Op,
+    cache: Cache,
+    ring: &'static str,
     seconds: f64,
     requests: u64,
     bytes: u64,
     iops: f64,
+    megabytes_per_second: f64,
+    latency_us: latency::Summary,
+    cpu_us_per_request: f64,
+    peak_memory_bytes: u64,
 }
+
+/// A flush is no place in the list of buffers.
+const FLUSH: usize = usize::MAX;
 
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        if self.cache == Cache::None {
-            return Err(Error::Use(
-                "--cache none is not there yet: images are opened through the host's cache only".to_owned(),
-            ));
-        }
         let read_only = self.op == Op::Read;
         let disk = files::open(&self.path, &self.opening.for_writing().read_only(read_only))?;
         if self.bs == 0 || self.bs > disk.len().min(64 << 20) {
@@ -85,71 +98,126 @@ impl Args {
                 "--bs must be from 1 to the disk's size, and at most 64M".to_owned(),
             ));
         }
-        let seconds = self.measure(&disk).map_err(|e| Error::wrong(&e))?;
-        disk.close().map_err(|e| Error::wrong(&e))?;
-        let figures = Figures {
-            op: self.op,
-            seconds,
-            requests: self.count,
-            bytes: self.count.saturating_mul(self.bs),
-            iops: self.count as f64 / seconds,
+        let disk = Arc::new(disk);
+        let caching = match self.cache {
+            Cache::None => Caching::Direct,
+            Cache::Writeback => Caching::Cached,
         };
+        let engine = Engine::new(Arc::clone(&disk), caching, self.depth).map_err(|e| Error::host(&e))?;
+        if engine.caching() != caching {
+            return Err(Error::Use(format!(
+                "--cache none: the volume of `{}` or of one of its parents has no I/O past the host's cache",
+                self.path.display()
+            )));
+        }
+        let figures = self.measure(engine, &disk)?;
+        if let Some(disk) = Arc::into_inner(disk) {
+            disk.close().map_err(|e| Error::wrong(&e))?;
+        }
         if self.json {
             crate::cli::print_json(&figures)?;
         } else {
             println!(
-                "completed in {seconds:.6} seconds, {:.0} requests per second",
-                figures.iops
+                "completed in {:.6} seconds, {:.0} requests per second, {:.1} us of processor time each",
+                figures.seconds, figures.iops, figures.cpu_us_per_request
             );
         }
         Ok(exit::DONE)
     }
 
-    fn measure(&self, disk: &vhd::Disk) -> vhd::Result<f64> {
-        let next = AtomicU64::new(0);
+    fn measure(&self, mut engine: Engine<usize>, disk: &vhd::Disk) -> Result<Figures, Error> {
+        let ring = match engine.kind() {
+            Kind::Uring => "io_uring",
+            Kind::Blocking => "blocking",
+        };
+        // Aligned, as a guest's memory is.
+        let mut buffers: Vec<Buffer> = (0..self.depth)
+            .map(|_| Buffer::zeroed(self.bs as usize, 4096))
+            .collect();
+        buffers
+            .iter_mut()
+            .filter_map(Buffer::bytes)
+            .for_each(|bytes| bytes.fill(0x5a));
+        let mut latencies = Latencies::default();
+        let mut begun = vec![Instant::now(); buffers.len()];
+        let used = processor_time().map_err(|e| Error::host(&e))?;
         let start = Instant::now();
-        let work = || self.work(disk, &next);
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..self.depth).map(|_| scope.spawn(work)).collect();
-            let mut result = work();
-            for other in others {
-                // A thread that panicked has said so; there is no figure then.
-                let other = other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                result = result.and(other);
-            }
-            result
-        })?;
-        if self.op == Op::Write {
-            disk.flush()?;
+        let mut next = 0;
+        for (tag, buffer) in buffers
+            .drain(..)
+            .enumerate()
+            .take(self.count.min(u64::from(self.depth)) as usize)
+        {
+            engine.push(self.request(disk, tag, next, buffer));
+            next += 1;
         }
-        Ok(start.elapsed().as_secs_f64())
+        while engine.under_way() > 0 {
+            engine.wait().map_err(|e| Error::host(&e))?;
+            // One look at the clock for all that came together.
+            let now = Instant::now();
+            while let Some(completion) = engine.next() {
+                completion.result.map_err(|e| Error::wrong(&e))?;
+                let Request { tag, buffer, .. } = completion.request;
+                let Some(begun) = begun.get_mut(tag) else { continue };
+                latencies.add(now.duration_since(*begun));
+                *begun = now;
+                if self.op == Op::Write
+                    && self.flush != 0
+                    && next.is_multiple_of(self.flush)
+                    && next <= self.count
+                {
+                    engine.push(Request {
+                        tag: FLUSH,
+                        operation: Operation::Flush,
+                        offset: 0,
+                        buffer: Buffer::zeroed(0, 1),
+                    });
+                }
+                if next < self.count {
+                    engine.push(self.request(disk, tag, next, buffer));
+                    next += 1;
+                }
+            }
+        }
+        if self.op == Op::Write {
+            disk.flush().map_err(|e| Error::wrong(&e))?;
+        }
+        let elapsed = start.elapsed();
+        let used = processor_time()
+            .map_err(|e| Error::host(&e))?
+            .saturating_sub(used);
+        let bytes = self.count.saturating_mul(self.bs);
+        let seconds = elapsed.max(Duration::from_nanos(1)).as_secs_f64();
+        Ok(Figures {
+            op: self.op,
+            cache: self.cache,
+            ring,
+            seconds,
+            requests: self.count,
+            bytes,
+            iops: self.count as f64 / seconds,
+            megabytes_per_second: bytes as f64 / 1e6 / seconds,
+            latency_us: latencies.summary(),
+            cpu_us_per_request: used.as_secs_f64() * 1e6 / self.count as f64,
+            peak_memory_bytes: peak_memory(),
+        })
     }
 
-    /// Does requests until there are none left.
-    fn work(&self, disk: &vhd::Disk, next: &AtomicU64) -> vhd::Result<()> {
-        let mut buffer = vec![0x5a; self.bs as usize];
+    fn request(&self, disk: &vhd::Disk, tag: usize, index: u64, buffer: Buffer) -> Request<usize> {
         // The last place where a whole request fits.
         let places = u128::from(disk.len() - self.bs) + 1;
         let step = u128::from(self.step.unwrap_or(self.bs));
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.count {
-                return Ok(());
-            }
-            let place = (u128::from(index) * step % places) as u64;
+        let place = (u128::from(index) * step % places) as u64;
+        let operation = match self.op {
+            Op::Read => Operation::Read,
+            Op::Write => Operation::Write,
+        };
+        Request {
+            tag,
+            operation,
             // A wrap must not make aligned requests unaligned.
-            let offset = place - place % self.bs;
-            match self.op {
-                Op::Read => disk.read_at(offset, &mut buffer)?,
-                Op::Write => {
-                    disk.write_at(offset, &buffer)?;
-                    if self.flush != 0 && (index + 1).is_multiple_of(self.flush) {
-                        disk.flush()?;
-                    }
-                }
-            }
+            offset: place - place % self.bs,
+            buffer,
         }
     }
 }

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What every kind of ring has to do. Where io_uring is refused, the blocking kind is tested twice.
+
+use super::*;
+use std::collections::HashSet;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+const DEPTH: u16 = 16;
+const PAGE: usize = 4096;
+
+fn file(content: &[u8]) -> File {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(content, 0).unwrap();
+    file
+}
+
+fn cached(file: &File) -> RingFile {
+    RingFile {
+        file: file.try_clone().unwrap(),
+        caching: Caching::Cached,
+    }
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at / 7 + at) as u8).collect()
+}
+
+fn read(offset: u64, into: impl Into<Slices>) -> Operation {
+    let into = into.into();
+    Operation::Read {
+        file: 0,
+        offset,
+        into,
+    }
+}
+
+fn write(offset: u64, from: impl Into<Slices>) -> Operation {
+    let from = from.into();
+    Operation::Write {
+        file: 0,
+        offset,
+        from,
+    }
+}
+
+/// Waits for `count` completions.
+fn collect(ring: &mut Ring, count: usize) -> Vec<Completion> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        ring.wait(None).unwrap();
+        found.extend(std::iter::from_fn(|| ring.next()));
+    }
+    assert!(ring.next().is_none(), "more completions than requests");
+    found
+}
+
+fn one(ring: &mut Ring, operation: Operation) -> io::Result<()> {
+    ring.push(7, operation).unwrap();
+    let completion = collect(ring, 1).pop().unwrap();
+    assert_eq!(completion.token, 7);
+    completion.result
+}
+
+/// Runs a test on both kinds of rings, over files that it makes.
+fn both(files: &dyn Fn() -> Vec<RingFile>, test: &dyn Fn(Ring)) {
+    test(Ring::blocking(DEPTH, files()));
+    test(Ring::new(DEPTH, files()));
+}
+
+#[test]
+fn what_is_written_is_read() {
+    both(&|| vec![cached(&file(b""))], &|mut ring| {
+        let data = pattern(3 * PAGE);
+        let source = Buffer::from(data.clone());
+        one(&mut ring, write(100, source.slice(0..data.len()).unwrap())).unwrap();
+        one(&mut ring, Operation::Sync { file: 0 }).unwrap();
+        let mut target = Buffer::zeroed(data.len(), PAGE);
+        one(&mut ring, read(100, target.slice(0..data.len()).unwrap())).unwrap();
+        assert_eq!(target.bytes().unwrap(), data);
+        assert_eq!(source.into_vec().unwrap(), data);
+    });
+}
+
+#[test]
+fn pieces_of_memory_are_one_transfer() {
+    let data = pattern(5000);
+    both(&|| vec![cached(&file(&data))], &|mut ring| {
+        let mut target = Buffer::zeroed(5000, 1);
+        // Last things first, in more pieces than the kernel takes at once.
+        let mut slices = Slices::One(target.slice(4000..5000).unwrap());
+        (0..2000).for_each(|at| slices.push(target.slice(2 * at..2 * at + 2).unwrap()));
+        assert_eq!(slices.len(), 5000);
+        one(&mut ring, read(0, slices)).unwrap();
+        let mut expected = data[1000..].to_vec();
+        expected.extend(&data[..1000]);
+        assert_eq!(target.bytes().unwrap(), expected);
+        let mut slices = Slices::One(target.slice(4000..5000).unwrap());
+        slices.push(target.slice(0..4000).unwrap());
+        one(&mut ring, write(5000, slices)).unwrap();
+        one(&mut ring, read(5000, target.slice(0..5000).unwrap())).unwrap();
+        assert_eq!(target.bytes().unwrap(), data);
+    });
+}
+
+#[test]
+fn the_end_of_the_file_is_an_error() {
+    both(&|| vec![cached(&file(&pattern(1000)))], &|mut ring| {
+        let mut target = Buffer::zeroed(600, 1);
+        for offset in [500, 1000, 1 << 40] {
+            let error = one(&mut ring, read(offset, target.slice(0..600).unwrap())).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "at {offset}");
+        }
+        one(&mut ring, read(400, target.slice(0..600).unwrap())).unwrap();
+        assert_eq!(target.bytes().unwrap(), &pattern(1000)[400..]);
+        one(&mut ring, read(1000, target.slice(0..0).unwrap())).unwrap();
+        assert!(one(&mut ring, read(u64::MAX - 5, target.slice(0..600).unwrap())).is_err());
+    });
+}
+
+#[test]
+fn the_hosts_errors_come_back() {
+    let full = || {
+        let full = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        vec![cached(&full)]
+    };
+    both(&full, &|mut ring| {
+        let memory = Buffer::zeroed(512, 1);
+        let error = one(&mut ring, write(0, memory.slice(0..512).unwrap())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+        // A failure ends its own request only.
+        one(&mut ring, read(0, memory.slice(0..512).unwrap())).unwrap();
+    });
+    let read_only = || vec![cached(&File::open("/dev/null").unwrap())];
+    both(&read_only, &|mut ring| {
+        let memory = Buffer::zeroed(512, 1);
+        let error = one(&mut ring, write(0, memory.slice(0..512).unwrap())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    });
+}
+
+#[test]
+fn a_full_ring_gives_requests_back() {
+    both(&|| vec![cached(&file(&pattern(PAGE)))], &|mut ring| {
+        let memory = Buffer::zeroed(PAGE, PAGE);
+        for token in 0..u64::from(DEPTH) {
+            ring.push(token, read(0, memory.slice(0..1).unwrap())).unwrap();
+        }
+        assert_eq!(ring.room(), 0);
+        let back = ring.push(99, read(5, memory.slice(0..1).unwrap())).unwrap_err();
+        assert!(matches!(back, Operation::Read { offset: 5, .. }));
+        collect(&mut ring, usize::from(DEPTH));
+        assert_eq!(ring.room(), usize::from(DEPTH));
+        let nowhere = Operation::Sync { file: 1 };
+        assert!(ring.push(1, nowhere).is_err(), "there is no such file");
+    });
+}
+
+#[test]
+fn many_at_once_each_come_back_once() {
+    let data = pattern(1 << 20);
+    both(
+        &|| vec![cached(&file(&data)), cached(&file(&data))],
+        &|mut ring| {
+            let mut memory: Vec<_> = (0..DEPTH).map(|_| Buffer::zeroed(PAGE, PAGE)).collect();
+            let place = |token: u64| token * 7919 * 512 % ((1 << 20) - PAGE as u64);
+            let (mut next, mut seen) = (0, HashSet::new());
+            while seen.len() < 2000 {
+                while ring.room() > 0 && next < 2000 {
+                    let buffer = &memory[next as usize % usize::from(DEPTH)];
+                    let into = buffer.slice(0..PAGE).unwrap().into();
+                    let (file, offset) = (next as usize % 2, place(next));
+                    ring.push(next, Operation::Read { file, offset, into }).unwrap();
+                    next += 1;
+                }
+                ring.wait(None).unwrap();
+                while let Some(completion) = ring.next() {
+                    completion.result.unwrap();
+                    assert!(seen.insert(completion.token), "twice");
+                }
+                // What is in a buffer is what one of its requests read there, once none uses it any more.
+                if ring.room() == usize::from(DEPTH) {
+                    for token in next.saturating_sub(u64::from(DEPTH))..next {
+                        let bytes = memory[token as usize % usize::from(DEPTH)].bytes().unwrap();
+                        let at = place(token) as usize;
+                        assert_eq!(bytes, &data[at..at + PAGE]);
+                    }
+                }
+            }
+            assert_eq!(ring.room(), usize::from(DEPTH));
+        },
+    );
+}
+
+#[test]
+fn memory_belongs_to_its_requests_until_they_are_done() {
+    both(&|| vec![cached(&file(&pattern(PAGE)))], &|mut ring| {
+        let mut memory = Buffer::zeroed(PAGE, PAGE);
+        ring.push(1, read(0, memory.slice(0..PAGE).unwrap())).unwrap();
+        assert!(memory.bytes().is_none(), "a request has it");
+        collect(&mut ring, 1);
+        assert_eq!(memory.bytes().unwrap(), pattern(PAGE));
+        assert!(memory.slice(1..PAGE + 1).is_none());
+    });
+}
+
+#[test]
+fn buffers_and_rings_may_go_at_any_time() {
+    // Direct reads take long enough to be under way when the ring goes.
+    let named = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    named.as_file().write_all_at(&pattern(1 << 20), 0).unwrap();
+    named.as_file().sync_all().unwrap();
+    let files = || match super::super::open_direct(named.as_file(), true).unwrap() {
+        Some(direct) => vec![RingFile {
+            file: direct.file,
+            caching: Caching::Direct,
+        }],
+        None => vec![cached(named.as_file())],
+    };
+    for _ in 0..20 {
+        both(&files, &|mut ring| {
+            let witness = Arc::new(());
+            for token in 0..u64::from(DEPTH) {
+                let memory = Buffer::zeroed(16 * PAGE, PAGE);
+                ring.push(token, read(token * 65536, memory.slice(0..16 * PAGE).unwrap()))
+                    .unwrap();
+                drop(memory);
+            }
+            ring.submit().unwrap();
+            let held = Arc::clone(&witness);
+            drop(ring);
+            assert_eq!(Arc::strong_count(&held), 2);
+        });
+    }
+}
+
+#[test]
+fn direct_transfers_are_the_files_content() {
+    let named = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    named.as_file().set_len(1 << 20).unwrap();
+    let Some(direct) = super::super::open_direct(named.as_file(), true).unwrap() else {
+        return; // A volume without them, which the answer says.
+    };
+    let alignment = direct.memory_alignment;
+    let files = || {
+        vec![RingFile {
+            file: direct.file.try_clone().unwrap(),
+            caching: Caching::Direct,
+        }]
+    };
+    both(&files, &|mut ring| {
+        let mut memory = Buffer::zeroed(4 * PAGE, alignment.max(PAGE));
+        memory.bytes().unwrap().copy_from_slice(&pattern(4 * PAGE));
+        one(&mut ring, write(8192, memory.slice(0..4 * PAGE).unwrap())).unwrap();
+        one(&mut ring, Operation::Sync { file: 0 }).unwrap();
+        memory.bytes().unwrap().fill(0);
+        one(
+            &mut ring,
+            read(8192 + 4096, memory.slice(PAGE..2 * PAGE).unwrap()),
+        )
+        .unwrap();
+        assert_eq!(
+            memory.bytes().unwrap()[PAGE..2 * PAGE],
+            pattern(4 * PAGE)[PAGE..2 * PAGE]
+        );
+        // The cached view of the file agrees.
+        let mut seen = vec![0; 4 * PAGE];
+        named.as_file().read_exact_at(&mut seen, 8192).unwrap();
+        assert_eq!(seen, pattern(4 * PAGE));
+    });
+}
+
+#[test]
+fn a_wait_ends_when_it_is_woken() {
+    // Nothing comes out of an empty pipe, so that only the notifier can end the wait.
+    let mut pipe = [0; 2];
+    // SAFETY: `pipe` has room for both descriptors.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    // SAFETY: the descriptors are new and nobody else's.
+    let (reader, writer) = pipe
+        .map(|fd| unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
+        .into();
+    let direct = RingFile {
+        file: reader,
+        // So that the blocking way is not tried first.
+        caching: Caching::Direct,
+    };
+    let mut ring = Ring::new(DEPTH, vec![direct]);
+    let wake = Notifier::new().unwrap();
+    if ring.kind() == Kind::Uring {
+        let memory = Buffer::zeroed(1, 1);
+        ring.push(1, read(0, memory.slice(0..1).unwrap())).unwrap();
+        for _ in 0..3 {
+            wake.notify();
+            ring.wait(Some(&wake)).unwrap();
+            assert!(ring.next().is_none());
+            wake.clear();
+        }
+        std::io::Write::write_all(&mut &writer, b"x").unwrap();
+        let mut found = None;
+        while found.is_none() {
+            ring.wait(Some(&wake)).unwrap();
+            found = ring.next();
+        }
+        assert_eq!(found.unwrap().token, 1);
+    }
+    wake.notify();
+    ring.wait(Some(&wake)).unwrap();
+    let mut blocking = Ring::blocking(DEPTH, Vec::new());
+    blocking.wait(Some(&wake)).unwrap();
+    blocking.wait(None).unwrap();
+}
+
+#[test]
+fn vectors_keep_their_capacity() {
+    let mut bytes = Vec::with_capacity(100);
+    bytes.extend(b"abc");
+    let mut buffer = Buffer::from(bytes);
+    buffer.bytes().unwrap()[0] = b'x';
+    let bytes = buffer.into_vec().unwrap();
+    assert_eq!((bytes.as_slice(), bytes.capacity()), (&b"xbc"[..], 100));
+    assert_eq!(Buffer::from(Vec::new()).into_vec().unwrap(), b"");
+    assert!(Buffer::zeroed(5, 16).into_vec().is_none());
+    assert_eq!(Buffer::zeroed(0, 4096).bytes().unwrap(), b"");
+    let buffer = Buffer::zeroed(9, 1);
+    let slice = buffer.slice(0..9).unwrap();
+    assert!(buffer.into_vec().is_none(), "a slice is left");
+    drop(slice);
+}
