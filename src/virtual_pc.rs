@@ -2,6 +2,11 @@
 //! The Virtual PC object model.
 
 pub mod enums;
+pub mod error;
 pub mod hresult;
+pub mod paths;
 #[cfg(test)]
 mod reference;
+pub mod vmc;
+
+pub use error::{Error, Result};
