@@ -8,6 +8,7 @@ mod linux;
 pub use linux::{
     poll::{Interest, Notifier, PollSet, wait},
     pty::Pty,
-    space::{allocate, punch},
+    session::leave_session,
+    space::{allocate, free_space, punch},
     terminal::RawMode,
 };

@@ -3,6 +3,7 @@
 
 pub mod poll;
 pub mod pty;
+pub mod session;
 pub mod space;
 pub mod terminal;
 
