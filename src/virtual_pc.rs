@@ -9,6 +9,7 @@
 pub mod enums;
 pub mod error;
 pub mod hresult;
+pub mod not_available;
 pub mod paths;
 #[cfg(test)]
 mod reference;
@@ -28,6 +29,8 @@ pub mod event;
 mod files;
 #[cfg(target_os = "linux")]
 pub mod floppy;
+#[cfg(target_os = "linux")]
+pub mod floppy_image;
 #[cfg(target_os = "linux")]
 pub mod hard_disk;
 #[cfg(target_os = "linux")]

@@ -71,7 +71,7 @@ impl Dvd {
             }
             DvdWord::Remove => machine.remove_dvd_drive(&drive()?)?,
             DvdWord::Move { place } => {
-                drive()?.set_bus_location(place.bus().into(), place.device().into())?
+                drive()?.set_bus_location(place.bus().into(), place.device().into())?;
             }
         }
         Ok(exit::DONE)

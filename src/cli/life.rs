@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc start`, `stop`, `pause`, `resume`, `save`, `reset` and `shutdown`.
 
-use super::model::{find, finish, open};
+use super::model::{find, finish};
 use super::{Error, exit};
+use crate::virtual_pc::VirtualPc;
 use crate::virtual_pc::enums::{StartupOption, UndoAction};
+use crate::virtual_pc::places::Places;
 use crate::virtual_pc::process;
 use std::path::PathBuf;
 
@@ -126,11 +128,18 @@ impl Shutdown {
 pub struct Process {
     /// Configuration file
     file: PathBuf,
+    /// The model's folders
+    #[arg(num_args = 4)]
+    places: Vec<PathBuf>,
 }
 
 impl Process {
     /// Runs the command.
-    pub fn run(&self) -> Result<u8, Error> {
-        Ok(process::serve(&open()?, &self.file))
+    pub fn run(self) -> Result<u8, Error> {
+        let places = <[PathBuf; 4]>::try_from(self.places)
+            .map_err(|places| Error::Use(format!("{} folders: four are wanted", places.len())))?;
+        let program = std::env::current_exe().map_err(|error| Error::host(&error))?;
+        let app = VirtualPc::new(Places::from_arguments(places), program);
+        Ok(process::serve(&app, &self.file))
     }
 }

@@ -235,7 +235,7 @@ impl Show {
                 Value::Integer(number) => println!("{number}"),
                 Value::Boolean(flag) => println!("{flag}"),
                 Value::Bytes(bytes) => {
-                    println!("{}", bytes.iter().map(|b| format!("{b:02X}")).collect::<String>())
+                    println!("{}", bytes.iter().map(|b| format!("{b:02X}")).collect::<String>());
                 }
             }
             return Ok(exit::DONE);

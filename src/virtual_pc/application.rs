@@ -203,6 +203,14 @@ impl VirtualPc {
         self.change(|options| {
             refuse_duplicate(options, &name, None)?;
             if let Some(folder) = file.parent() {
+                let nearest = folder.ancestors().find(|folder| folder.exists());
+                if let Some(file) = nearest.filter(|nearest| !nearest.is_dir()) {
+                    return Err(Error::of_file(
+                        hresult::ERROR_PATH_NOT_FOUND,
+                        file,
+                        "it is no folder",
+                    ));
+                }
                 files::make_folder(folder)?;
             }
             files::create(&file, &machine::new_configuration().to_bytes())?;

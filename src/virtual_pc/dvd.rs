@@ -104,12 +104,13 @@ impl DvdDrive {
             if !path.is_absolute() {
                 return Err(invalid(format!("`{}` is not an absolute path", path.display())));
             }
-            let image =
-                media::check(&path, Purpose::Dvd).map_err(|error| invalid(crate::storage::chain(&error)))?;
-            // The machine opens it itself.
-            drop(image);
+            if path.is_dir() {
+                return Err(invalid(format!("{}: it is a folder", path.display())));
+            }
             let drive = self.drive(vmc);
-            media::insert(&self.machine, drive, &path, |detail| invalid(detail.to_owned()))?;
+            if !media::insert(&self.machine, drive, &path, |detail| invalid(detail.to_owned()))? {
+                media::check(&path, Purpose::Dvd).map_err(|error| invalid(crate::storage::chain(&error)))?;
+            }
             self.put(vmc, Some(&path));
             Ok(())
         })?;

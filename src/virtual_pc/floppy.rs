@@ -95,15 +95,15 @@ impl FloppyDrive {
         }
         let refused = |detail: &str| Error::new(hresult::VM_E_IMAGE_CAPTURE_FAIL, detail);
         self.machine.change(|vmc| {
-            let image = media::check(&path, Purpose::Floppy);
-            let image = image.map_err(|error| refused(&crate::storage::chain(&error)))?;
-            // Its size must be that of a diskette. Then it is closed: the machine opens it itself.
-            let drive = board::FloppyDrive { image: Some(image) };
-            drive
-                .kind()
-                .map_err(|error| refused(&crate::storage::chain(&error)))?;
-            drop(drive);
-            media::insert(&self.machine, self.drive(), &path, refused)?;
+            if !media::insert(&self.machine, self.drive(), &path, refused)? {
+                let image = media::check(&path, Purpose::Floppy);
+                let image = image.map_err(|error| refused(&crate::storage::chain(&error)))?;
+                // Its size must be that of a diskette.
+                let drive = board::FloppyDrive { image: Some(image) };
+                drive
+                    .kind()
+                    .map_err(|error| refused(&crate::storage::chain(&error)))?;
+            }
             self.put(vmc, Some(&path));
             Ok(())
         })?;

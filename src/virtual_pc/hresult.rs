@@ -247,7 +247,7 @@ impl From<&Unavailable> for HResult {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::virtual_pc::reference;
 

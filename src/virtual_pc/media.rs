@@ -44,13 +44,13 @@ pub(super) fn check_host_drive(device: &str) -> Result<()> {
     ))
 }
 
-/// Puts an image into a drive of the machine, if it runs.
+/// Puts an image into a drive of the machine, if it runs; tells whether it does. The machine then has looked at the image itself.
 pub(super) fn insert(
     machine: &VirtualMachine,
     drive: Drive,
     path: &Path,
     refused: impl Fn(&str) -> Error,
-) -> Result<()> {
+) -> Result<bool> {
     let command = Command::Insert {
         drive,
         path: path.to_owned(),
@@ -62,17 +62,17 @@ pub(super) fn insert(
 /// Takes the medium out of a drive of the machine, if it runs.
 pub(super) fn eject(machine: &VirtualMachine, drive: Drive, force: bool) -> Result<()> {
     let command = Command::Eject { drive, force };
-    change(machine, &command, |detail| Error::new(hresult::E_FAIL, detail))
+    change(machine, &command, |detail| Error::new(hresult::E_FAIL, detail)).map(drop)
 }
 
-fn change(machine: &VirtualMachine, command: &Command, refused: impl Fn(&str) -> Error) -> Result<()> {
+fn change(machine: &VirtualMachine, command: &Command, refused: impl Fn(&str) -> Error) -> Result<bool> {
     let instance = machine.instance();
     if !instance.is_running() {
-        return Ok(());
+        return Ok(false);
     }
     match instance.command(command)? {
         // The guest itself may have taken the medium out.
-        Ok(_) | Err(CommandError::Empty { .. }) => Ok(()),
+        Ok(_) | Err(CommandError::Empty { .. }) => Ok(true),
         Err(CommandError::Locked { drive }) => Err(Error::new(
             hresult::VM_E_MEDIA_UNMOUNT_FAIL,
             format!("the guest has locked {drive}; it was asked to release it"),

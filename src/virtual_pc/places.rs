@@ -50,6 +50,21 @@ impl Places {
         })
     }
 
+    /// The folders, in the order of [`Self::from_arguments`].
+    pub(super) fn arguments(&self) -> [&Path; 4] {
+        [&self.config, &self.data, &self.state, &self.runtime]
+    }
+
+    /// The folders that another process uses, as it names them.
+    pub fn from_arguments([config, data, state, runtime]: [PathBuf; 4]) -> Self {
+        Self {
+            config,
+            data,
+            state,
+            runtime,
+        }
+    }
+
     /// All below one folder.
     pub fn under(folder: &Path) -> Self {
         Self {

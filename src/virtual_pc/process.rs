@@ -69,6 +69,7 @@ pub(super) fn spawn(machine: &VirtualMachine) -> Result<()> {
     let mut child = Command::new(machine.app().program())
         .arg(WORD)
         .arg(machine.path())
+        .args(machine.app().places().arguments())
         .stdin(Stdio::from(OwnedFd::from(far)))
         .stdout(Stdio::from(log.try_clone().map_err(resource)?))
         .stderr(Stdio::from(log))

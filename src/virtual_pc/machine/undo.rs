@@ -14,7 +14,7 @@ use crate::virtual_pc::hresult;
 use crate::virtual_pc::place::{self, Place};
 use crate::virtual_pc::task::Task;
 use crate::virtual_pc::vmc::{Value, Vmc};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use vhd::Kind;
 
 /// Set while undo disks are being written to their disks, so that a machine whose process was killed meanwhile finishes that first.
@@ -43,13 +43,7 @@ impl VirtualMachine {
                 let undo = self
                     .folder()
                     .join(format!("{stem}_{}_{}.vud", place.bus(), place.device()));
-                // One that the configuration does not know is of a start that was killed before it was noted: nothing is in it.
-                match std::fs::remove_file(&undo) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(files::failed(&undo, &error));
-                    }
-                    _ => {}
-                }
+                remove_if_unused(&undo)?;
                 let options = vhd::CreateOptions::new().file_system(storage::file_system());
                 vhd::create::differencing(&undo, &disk, &options).map_err(|error| match error.kind() {
                     Kind::WrongFormat => Error::of_file(
@@ -170,6 +164,28 @@ impl VirtualMachine {
         self.app.keep(&task);
         Ok(task)
     }
+}
+
+/// Removes an undo disk that the configuration does not know, of a start that was killed before it was noted. One that somebody has written
+/// to is not this program's to throw away.
+fn remove_if_unused(undo: &Path) -> Result<()> {
+    if !undo.exists() {
+        return Ok(());
+    }
+    let options = storage::options().read_only(true).ignore_parent_timestamp(true);
+    let unused = vhd::Disk::open(undo, &options).is_ok_and(|disk| {
+        let top = disk.layers().next();
+        top.is_some_and(|top| top.allocated_blocks() == Some(0))
+    });
+    if !unused {
+        return Err(Error::of_file(
+            hresult::ERROR_ALREADY_EXISTS,
+            undo,
+            "the undo disk is to be made there, but there is a file that the configuration does not name",
+        )
+        .with_remedy("look what it is, and move it away"));
+    }
+    std::fs::remove_file(undo).map_err(|error| files::failed(undo, &error))
 }
 
 /// As the documents of `MergeUndoDisks` have it.
