@@ -23,6 +23,8 @@ mod pairs_disks;
 mod pairs_drives;
 #[path = "model/pairs_machine.rs"]
 mod pairs_machine;
+#[path = "model/pairs_stuck.rs"]
+mod pairs_stuck;
 #[path = "model/pairs_tasks.rs"]
 mod pairs_tasks;
 #[path = "model/sessions.rs"]

@@ -10,12 +10,13 @@ use std::path::Path;
 use virtualpc::virtual_pc::hresult;
 use virtualpc::virtual_pc::not_available::{NOT_AVAILABLE, not_available};
 
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 7] = [
     include_str!("pairs_application.rs"),
     include_str!("pairs_broken.rs"),
     include_str!("pairs_disks.rs"),
     include_str!("pairs_drives.rs"),
     include_str!("pairs_machine.rs"),
+    include_str!("pairs_stuck.rs"),
     include_str!("pairs_tasks.rs"),
 ];
 
