@@ -39,9 +39,10 @@ packages_of() {
       echo nasm:nasm xorriso:xorriso dosfstools:mkfs.fat mtools:mcopy e2fsprogs:mke2fs fdisk:sfdisk cpio:cpio kmod:modprobe xz-utils:xz zstd:zstd lz4:lz4 \
         grub-common:grub-mkrescue grub-pc-bin:/usr/lib/grub/i386-pc/boot.img hdparm:hdparm sg3-utils:sg_inq fio:fio ;;
     demo) echo "$(packages_of build) $(packages_of run) $(packages_of lab) $(packages_of guests)" ;;
-    test) echo "$(packages_of demo) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo" ;;
+    fuzz) echo "$(packages_of build) g++:c++" ;;
+    test) echo "$(packages_of demo) $(packages_of fuzz) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo libnbd-bin:nbdinfo" ;;
     bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
-    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, test, bench)" ;;
+    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, fuzz, test, bench)" ;;
   esac
 }
 

@@ -11,4 +11,5 @@ pub use linux::{
     session::leave_session,
     space::{allocate, free_space, punch},
     terminal::RawMode,
+    volume::volume,
 };

@@ -85,6 +85,7 @@ pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
     let calls = vhd::storage::HostCalls {
         punch: Some(crate::host::punch),
         allocate: Some(crate::host::allocate),
+        volume: Some(crate::host::volume),
     };
     #[cfg(not(target_os = "linux"))]
     let calls = vhd::storage::HostCalls::default();

@@ -9,6 +9,7 @@
 pub mod enums;
 pub mod error;
 pub mod hresult;
+pub mod image_rules;
 pub mod not_available;
 pub mod paths;
 #[cfg(test)]

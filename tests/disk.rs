@@ -7,12 +7,16 @@
 #[path = "disk/lab.rs"]
 mod lab;
 
+#[path = "disk/bad_hosts.rs"]
+mod bad_hosts;
 #[path = "disk/bad_use.rs"]
 mod bad_use;
 #[path = "disk/basics.rs"]
 mod basics;
 #[path = "disk/checks.rs"]
 mod checks;
+#[path = "disk/floppies.rs"]
+mod floppies;
 #[path = "disk/operations.rs"]
 mod operations;
 #[path = "disk/serving.rs"]

@@ -8,6 +8,7 @@ mod compare;
 mod convert;
 mod create;
 mod files;
+mod floppy;
 mod info;
 mod map;
 mod nbd;

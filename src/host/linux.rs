@@ -6,6 +6,7 @@ pub mod pty;
 pub mod session;
 pub mod space;
 pub mod terminal;
+pub mod volume;
 
 use std::io;
 

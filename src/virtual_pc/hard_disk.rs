@@ -12,6 +12,7 @@ use super::{files, paths};
 use crate::storage::{self, chain};
 use std::io;
 use std::path::{Path, PathBuf};
+use vhd::merge::MergeOptions;
 use vhd::{Disk, Kind};
 
 /// The most that an IDE drive of Virtual PC holds: 127 GB, counted in binary.
@@ -26,30 +27,7 @@ pub struct HardDisk {
 
 /// The code for what became of an image, and the cause.
 pub(super) fn image_error(error: &vhd::Error) -> Error {
-    Error::new(image_code(error.kind()), chain(error))
-}
-
-fn image_code(kind: &Kind) -> HResult {
-    match kind {
-        Kind::NotFound => hresult::ERROR_FILE_NOT_FOUND,
-        Kind::FolderNotFound => hresult::ERROR_PATH_NOT_FOUND,
-        Kind::AlreadyExists => hresult::ERROR_ALREADY_EXISTS,
-        Kind::InvalidName => hresult::ERROR_INVALID_NAME,
-        Kind::Locked => hresult::ERROR_SHARING_VIOLATION,
-        Kind::ReadOnly | Kind::Latched(_) => hresult::VM_E_FILE_READ_ONLY,
-        Kind::HostDiskFull => hresult::ERROR_DISK_FULL,
-        Kind::FileTooLarge => hresult::VM_E_FILE_TOO_LARGE_FOR_VOLUME,
-        Kind::WrongFormat => hresult::VM_E_WRONG_HD_IMAGE_TYPE,
-        Kind::UnsupportedDiskType(_) => hresult::VM_E_UNSUPPORTED_HD_DISK_TYPE,
-        Kind::TooLarge => hresult::VM_E_IMAGE_SIZE_TOO_LARGE,
-        Kind::TooSmall => hresult::VM_E_IMAGE_SIZE_TOO_SMALL,
-        Kind::ParentNotFound { .. } => hresult::VM_E_PARENT_PATH_NOT_FOUND,
-        Kind::ParentIdMismatch { .. } => hresult::VM_E_PARENT_CHILD_ID_MISMATCH,
-        Kind::ParentModified => hresult::VM_E_PARENT_MODIFIED,
-        Kind::Io | Kind::UnexpectedEnd => hresult::VM_E_HD_IMAGE_ACCESS,
-        Kind::PermissionDenied => hresult::VM_E_HD_IMAGE_OPEN_FAIL,
-        _ => hresult::VM_E_INVALID_HD_FILE,
-    }
+    Error::new(HResult::from(error), chain(error))
 }
 
 /// Refuses an image that cannot be a disk of a machine.
@@ -206,7 +184,7 @@ impl HardDisk {
         let path = self.path.clone();
         self.task(format!("merge {}", path.display()), move |watch| {
             let options = storage::options();
-            let merged = vhd::merge::into_parent(&path, &options, false, watch);
+            let merged = vhd::merge::into_parent(&path, &options, MergeOptions::default(), watch);
             merged.map(drop).map_err(|error| image_error(&error))
         })
     }

@@ -27,7 +27,7 @@ fn chain() -> (Lab, Vec<u8>) {
 fn files(lab: &Lab) -> HashMap<String, Vec<u8>> {
     let names = lab.names().into_iter();
     names
-        .map(|name| (name.clone(), std::fs::read(lab.path(&name)).unwrap()))
+        .filter_map(|name| Some((name.clone(), std::fs::read(lab.path(&name)).ok()?)))
         .collect()
 }
 
@@ -56,12 +56,38 @@ fn a_chain_converts_to_every_format_and_back() {
 #[test]
 fn a_child_merges_into_its_parent() {
     let (lab, content) = chain();
-    lab.ok("create other.vhd --type differencing --parent base.vhd");
     lab.ok("merge child.vhd");
     assert!(!lab.path("child.vhd").exists());
     assert!(lab.ok("read base.vhd") == content);
+}
+
+#[test]
+fn a_parent_with_other_children_is_merged_into_by_force_only() {
+    let (lab, content) = chain();
+    lab.ok("create other/sibling.vhd --type differencing --parent base.vhd");
+    // In a folder that nobody named it is not known.
+    lab.ok("create sibling.vhd --type differencing --parent base.vhd");
+    let before = files(&lab);
+    for search in ["", "--search other"] {
+        let done = lab.disk(&format!("merge child.vhd {search}"));
+        assert_eq!(done.code, 2);
+        assert!(
+            done.stderr.contains("sibling.vhd") && done.stderr.contains("force"),
+            "{}",
+            done.stderr
+        );
+        assert_eq!(
+            done.stderr.contains("other/sibling.vhd"),
+            !search.is_empty(),
+            "{}",
+            done.stderr
+        );
+    }
+    assert!(files(&lab) == before);
+    lab.ok("merge child.vhd --force");
+    assert!(lab.ok("read base.vhd") == content);
     // Time stamps have seconds, so a child of the old content may be noticed or not; it is read all the same.
-    lab.ok("info other.vhd --ignore-parent-time");
+    lab.ok("info sibling.vhd --ignore-parent-time");
 }
 
 #[test]

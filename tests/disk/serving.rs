@@ -150,3 +150,60 @@ fn clients_that_talk_nonsense_are_cut_off_alone() {
     assert_eq!(ask((16 << 20) - 4, 4), 0);
     server.end();
 }
+
+#[test]
+fn clients_learn_where_there_is_nothing() {
+    let lab = Lab::new();
+    lab.ok("create base.vhd --type dynamic --size 64M --block-size 512K");
+    lab.write("base.vhd", 8 << 20, &pattern(1 << 20, 1));
+    lab.ok("create child.vhd --type differencing --parent base.vhd");
+    lab.write("child.vhd", 32 << 20, &pattern(4096, 2));
+    let content = lab.ok("read child.vhd");
+    if !Lab::installed("nbdinfo") || !Lab::installed("nbdcopy") {
+        return;
+    }
+    let server = Server::start(&lab, "child.vhd", &[]);
+    let info = lab.run_words("nbdinfo", &[URL]);
+    assert_eq!(info.code, 0, "{}", info.stderr);
+    let info = String::from_utf8(info.stdout).unwrap();
+    assert!(info.contains("base:allocation"), "{info}");
+    assert!(info.contains("can_multi_conn: true"), "{info}");
+    assert!(info.contains("structured"), "{info}");
+
+    let map = lab.run_words("nbdinfo", &["--map", URL]);
+    assert_eq!(map.code, 0, "{}", map.stderr);
+    let map: Vec<Vec<u64>> = String::from_utf8(map.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            line.split_whitespace()
+                .take(3)
+                .map(|word| word.parse().unwrap())
+                .collect()
+        })
+        .collect();
+    let mib = 1 << 20;
+    assert_eq!(
+        map,
+        [
+            [0, 8 * mib, 3],
+            [8 * mib, mib, 0],
+            [9 * mib, 23 * mib, 3],
+            [32 * mib, 4096, 0],
+            [32 * mib + 4096, 32 * mib - 4096, 3],
+        ]
+    );
+    let map = lab.qemu_img(&format!("map --output=json -f raw {URL}")).unwrap();
+    let map = String::from_utf8(map.stdout).unwrap();
+    assert_eq!(map.matches("\"zero\": true").count(), 3, "{map}");
+
+    // Several connections at once, each with many requests under way.
+    let done = lab.run_words("nbdcopy", &["--connections=4", "--requests=32", URL, "copy.raw"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(std::fs::read(lab.path("copy.raw")).unwrap() == content);
+    std::fs::write(lab.path("new.raw"), pattern(64 << 20, 9)).unwrap();
+    let done = lab.run_words("nbdcopy", &["--connections=4", "--flush", "new.raw", URL]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    server.end();
+    assert!(lab.ok("read child.vhd") == pattern(64 << 20, 9));
+}

@@ -222,13 +222,22 @@ impl Checker<'_> {
     /// The footer that serves, and where the space for blocks ends.
     fn footer(&self, len: u64) -> Result<Option<(Footer, u64)>> {
         let good = |footer: &Footer| footer.has_cookie() && footer.checksum.get() == footer.sum();
-        let sector = spec::SECTOR;
-        if len >= sector {
+        // Where opening looks: early versions of Virtual PC left the last byte of the footer out.
+        let end_len = if len % spec::SECTOR == spec::SECTOR - 1 {
+            spec::SECTOR - 1
+        } else {
+            spec::SECTOR
+        };
+        if len >= end_len {
             let mut footer = Footer::new_zeroed();
-            self.read(footer.as_mut_bytes(), len - sector)?;
+            let bytes = footer.as_mut_bytes().get_mut(..end_len as usize);
+            self.read(bytes.unwrap_or_default(), len - end_len)?;
             if good(&footer) {
-                return Ok(Some((footer, len - sector)));
+                return Ok(Some((footer, len - end_len)));
             }
+        }
+        if len >= spec::SECTOR {
+            let mut footer = Footer::new_zeroed();
             self.read(footer.as_mut_bytes(), 0)?;
             if good(&footer) {
                 return Ok(Some((footer, len)));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Giving back the space of what reads as zeros, or as the parent does.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::convert;
@@ -56,17 +57,31 @@ fn punch_zeros(disk: &Disk, watch: &Watch) -> Result<()> {
         let end = (at + STEP).min(disk.len());
         let bytes = buffer.get_mut(..(end - at) as usize).unwrap_or_default();
         disk.read_at(at, bytes)?;
-        let mut offset = at;
-        for page in bytes.chunks(PAGE) {
-            let next = offset + page.len() as u64;
+        for hole in zero_pages(bytes) {
             // Holes are a gift: a host that cannot make them leaves the image as it is.
-            if page.iter().all(|&byte| byte == 0) && !storage.punch(offset..next).unwrap_or(false) {
+            if !storage.punch(at + hole.start..at + hole.end).unwrap_or(false) {
                 return Ok(());
             }
-            offset = next;
         }
         watch.advance(end - at);
         at = end;
     }
     Ok(())
+}
+
+/// The runs of pages that have nothing but zeros; the last page may be a part of one.
+fn zero_pages(bytes: &[u8]) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    let mut start = 0;
+    for page in bytes.chunks(PAGE) {
+        let end = start + page.len() as u64;
+        if page.iter().all(|&byte| byte == 0) {
+            match runs.last_mut() {
+                Some(run) if run.end == start => run.end = end,
+                _ => runs.push(start..end),
+            }
+        }
+        start = end;
+    }
+    runs
 }

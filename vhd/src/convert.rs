@@ -42,6 +42,19 @@ pub(crate) fn fill(
     options: &CreateOptions,
     watch: &Watch,
 ) -> Result<()> {
+    fill_draft(source, draft, path, format, size, options, watch)
+        .map_err(|error| error.renamed(draft.path(), path))
+}
+
+fn fill_draft(
+    source: &Disk,
+    draft: &Draft,
+    path: &Path,
+    format: Format,
+    size: u64,
+    options: &CreateOptions,
+    watch: &Watch,
+) -> Result<()> {
     match format {
         Format::Raw => {
             let error = |error| Error::io(error, path, "creating");

@@ -26,6 +26,8 @@ pub struct CreateOptions {
     block_size: u32,
     unique_id: Option<[u8; 16]>,
     time: Option<SystemTime>,
+    /// The footer of the image that this is a new version of.
+    previous: Option<Box<Footer>>,
     file_system: Arc<dyn FileSystem>,
 }
 
@@ -35,6 +37,7 @@ impl Default for CreateOptions {
             block_size: spec::BLOCK_SIZE,
             unique_id: None,
             time: None,
+            previous: None,
             file_system: Arc::new(HostFileSystem::default()),
         }
     }
@@ -75,11 +78,40 @@ impl CreateOptions {
         self
     }
 
+    /// Keeps what a footer says about the disk rather than about its file: who made it and when, its identity, its
+    /// marks, and the geometry that the guest knows.
+    pub(crate) fn previous(mut self, footer: &Footer) -> Self {
+        self.previous = Some(Box::new(*footer));
+        self
+    }
+
     pub(crate) fn files(&self) -> &Arc<dyn FileSystem> {
         &self.file_system
     }
 
     fn footer(&self, format: Format, size: u64) -> Footer {
+        let mut footer = self.new_footer(format, size);
+        if let Some(previous) = &self.previous {
+            let made = footer;
+            footer = **previous;
+            footer.version = made.version;
+            footer.data_offset = made.data_offset;
+            footer.disk_type = made.disk_type;
+            footer.features = (previous.features.get() | spec::FEATURE_RESERVED).into();
+            footer.current_size = made.current_size;
+            if previous.current_size != made.current_size {
+                // A program that knows a geometry's maker reads the size from it.
+                footer.geometry = made.geometry;
+                footer.creator_application = made.creator_application;
+                footer.creator_version = made.creator_version;
+                footer.creator_host_os = made.creator_host_os;
+            }
+        }
+        footer.seal();
+        footer
+    }
+
+    fn new_footer(&self, format: Format, size: u64) -> Footer {
         let mut footer = Footer::new_zeroed();
         footer.cookie = spec::FOOTER_COOKIE;
         footer.features = spec::FEATURE_RESERVED.into();
@@ -104,7 +136,6 @@ impl CreateOptions {
         }
         .into();
         footer.unique_id = self.unique_id.unwrap_or_else(id::random);
-        footer.seal();
         footer
     }
 }
@@ -193,8 +224,10 @@ pub fn differencing(path: impl AsRef<Path>, parent: impl AsRef<Path>, options: &
     }
     let mut footer = options.footer(Format::Differencing, image.size);
     // The guest sees the parent's geometry, so that a system that boots from the parent boots from the child.
-    footer.geometry = image.geometry().into();
-    footer.seal();
+    if options.previous.is_none() {
+        footer.geometry = image.geometry().into();
+        footer.seal();
+    }
     sparse(path, footer, header, &locators, options)
 }
 
@@ -253,6 +286,16 @@ fn sparse(
         target.copy_from_slice(&start);
     }
     publish(path, options, |storage| storage.write_at(&file, 0))
+}
+
+/// Bytes of the file of an image that grows, with blocks of the usual size, when all of its blocks are there. What comes
+/// with a parent is not counted: less than a block.
+pub(crate) fn full_file(size: u64) -> u64 {
+    let block = u64::from(spec::BLOCK_SIZE);
+    let blocks = size.div_ceil(block);
+    let front = LOCATORS_OFFSET.next_multiple_of(ALIGNMENT) + (blocks * 4).next_multiple_of(ALIGNMENT);
+    // A block's bitmap is padded so that its data is aligned.
+    front + blocks * (block + ALIGNMENT) + spec::SECTOR
 }
 
 fn check_size(size: u64, path: &Path) -> Result<()> {

@@ -4,7 +4,6 @@
 //! An operation that makes a new image, or a new version of one, works on a file of its own beside it. Only when all
 //! of that is durable does it get the name; whatever goes wrong before leaves everything as it was.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,29 +57,12 @@ impl Draft {
         published.map_err(|error| Error::io(error, &self.target, "naming"))
     }
 
-    /// Puts the file in the place of the old version of it, on the host's file system. Readers see either one.
+    /// Puts the file in the place of the old version of it. Readers see either one.
     ///
     /// The content that children of the image see is the same, so the time by which they know it stays too.
-    #[allow(dead_code, reason = "compact and resize will replace images in place")]
     pub fn replace(self) -> Result<()> {
-        let error = |error| Error::io(error, &self.target, "replacing");
-        let old = std::fs::metadata(&self.target).map_err(error)?;
-        let file = File::options().write(true).open(&self.path).map_err(error)?;
-        file.set_permissions(old.permissions()).map_err(error)?;
-        file.set_modified(old.modified().map_err(error)?).map_err(error)?;
-        file.sync_all().map_err(error)?;
-        drop(file);
-        std::fs::rename(&self.path, &self.target).map_err(error)?;
-        let folder = self
-            .target
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        // Not every system can sync a folder. Where that fails a power cut may bring the old version back, which is
-        // as good an image as the new one.
-        if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+        let replaced = self.files.replace(&self.path, &self.target);
+        replaced.map_err(|error| Error::io(error, &self.target, "replacing"))
     }
 }
 

@@ -99,6 +99,11 @@ pub enum Kind {
     /// The chain is longer than this library follows.
     ChainTooDeep,
 
+    /// The image has children besides the one that would be merged into it, and they would be corrupted.
+    OtherChildren(Vec<PathBuf>),
+    /// A machine with this disk is in a saved state, which a change of the disk would make useless.
+    SavedState,
+
     /// The operation was asked to stop.
     Cancelled,
 }
@@ -151,6 +156,14 @@ impl Error {
     /// Keeps everything but replaces the kind, where the caller knows better what the host's answer means.
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// Speaks of another path if it is about this one: users do not know the names of files that are not complete.
+    pub(crate) fn renamed(mut self, from: &Path, to: &Path) -> Self {
+        if self.path == from {
+            self.path = to.to_owned();
+        }
         self
     }
 
@@ -324,6 +337,22 @@ impl fmt::Display for Error {
                 f,
                 "`{path}` is too far down its chain of differencing disks: {} are followed. Merge some",
                 spec::MAX_CHAIN
+            ),
+            Kind::OtherChildren(children) => {
+                write!(f, "`{path}` has other children, which a merge would corrupt:")?;
+                for (index, child) in children.iter().enumerate() {
+                    let lead = if index == 0 { "" } else { "," };
+                    write!(f, "{lead} `{}`", child.display())?;
+                }
+                write!(
+                    f,
+                    ". Merge to a new image in place of this, rebase or remove them first, or force it"
+                )
+            }
+            Kind::SavedState => write!(
+                f,
+                "A machine with the disk `{path}` is in a saved state, which this would make useless. Start and shut down \
+                 that machine first, or force it"
             ),
             Kind::Cancelled => write!(f, "The work on `{path}` was cancelled"),
         }

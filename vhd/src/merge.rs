@@ -10,14 +10,19 @@
 //!    cancelled or failed, as far as the host lets it. After a power cut before this the child opens when the
 //!    parent's time is ignored ([`crate::OpenOptions::ignore_parent_timestamp`]), and can be merged again so.
 //! 4. The child is removed, if its owner wants that.
+//!
+//! What changes in the parent is not hidden by *other* children of it: their content would be a mix of two disks. The
+//! format has no list of an image's children, so they are looked for where they usually are.
 
 use std::path::{Path, PathBuf};
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::disk::{Disk, OpenOptions};
 use crate::error::{Error, Kind, Result};
-use crate::format::{spec, time};
+use crate::format::{Footer, Header, spec, time};
+use crate::image::Notice;
+use crate::storage::Access;
 use crate::task::Watch;
 use crate::transfer::{Scope, transfer};
 
@@ -30,18 +35,26 @@ pub struct Merged {
     pub written: u64,
 }
 
-/// Writes the content of a differencing image to its parent, and removes the image then unless it is kept.
-///
-/// Other children of the same parent are of no use afterwards: they say so when they are opened. Both images must be
-/// free for writing.
+/// What can be chosen about a merge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MergeOptions {
+    /// The child stays.
+    pub keep: bool,
+    /// Other children, and saved states, are of no interest any more.
+    pub force: bool,
+}
+
+/// Writes the content of a differencing image to its parent, and removes the image then unless it is kept. Both images
+/// must be free for writing.
 ///
 /// # Errors
 /// As [`Disk::open`] and [`Disk::write_at`]; [`Kind::WrongFormat`] if the image has no parent;
-/// [`Kind::OutOfRange`] if the parent's disk is smaller; [`Kind::Cancelled`], with which nothing is lost.
+/// [`Kind::OutOfRange`] if the parent's disk is smaller; [`Kind::OtherChildren`] and [`Kind::SavedState`] unless it is
+/// forced; [`Kind::Cancelled`], with which nothing is lost: the chain reads the same, and the merge can be done again.
 pub fn into_parent(
     path: impl AsRef<Path>,
     options: &OpenOptions,
-    keep: bool,
+    choice: MergeOptions,
     watch: &Watch,
 ) -> Result<Merged> {
     let path = path.as_ref();
@@ -49,6 +62,17 @@ pub fn into_parent(
     let Some(parent_path) = chain.layers().nth(1).map(|layer| layer.path().to_owned()) else {
         return Err(Error::new(Kind::WrongFormat, path));
     };
+    if !choice.force {
+        for layer in chain.layers().take(2) {
+            if layer.notices().contains(&Notice::SavedState) {
+                return Err(Error::new(Kind::SavedState, layer.path()));
+            }
+        }
+        let others = other_children(&chain, path, &parent_path, options)?;
+        if !others.is_empty() {
+            return Err(Error::new(Kind::OtherChildren(others), &parent_path));
+        }
+    }
     chain.close()?;
 
     let child = Disk::open_alone(path, &options.clone().read_only(false))?;
@@ -62,7 +86,7 @@ pub fn into_parent(
     closed?;
     noted?;
     child.close()?;
-    if !keep {
+    if !choice.keep {
         let files = &options.file_system;
         files
             .remove(path)
@@ -72,6 +96,54 @@ pub fn into_parent(
         parent: parent_path,
         written,
     })
+}
+
+/// The images besides `child` that say that their parent is `parent`, of those in the folders of the two and in the
+/// search paths. One that cannot be read is no reason to refuse: it is damaged, or in use, and then it holds a lock on
+/// the parent that the merge will meet.
+fn other_children(chain: &Disk, child: &Path, parent: &Path, options: &OpenOptions) -> Result<Vec<PathBuf>> {
+    let files = &options.file_system;
+    let full = |path: &Path| {
+        let full = files.canonical(path);
+        full.map_err(|error| Error::io(error, path, "finding the full name of"))
+    };
+    let own = full(child)?;
+    let parent_id = chain.layers().nth(1).and_then(|layer| layer.footer());
+    let parent_id = parent_id.map(|footer| footer.unique_id);
+    let mut folders: Vec<PathBuf> = [&own, &full(parent)?]
+        .iter()
+        .filter_map(|path| path.parent().map(Path::to_owned))
+        .chain(options.search_paths.iter().cloned())
+        .collect();
+    folders.sort();
+    folders.dedup();
+    let mut others = Vec::new();
+    for folder in folders {
+        // A search path that is not there has no children in it.
+        for path in files.list(&folder).unwrap_or_default() {
+            let is_other = files.canonical(&path).is_ok_and(|path| path != own);
+            if is_other && parent_of(&path, options).is_some_and(|id| Some(id) == parent_id) {
+                others.push(path);
+            }
+        }
+    }
+    others.sort();
+    Ok(others)
+}
+
+/// The identity of the parent that a file names, if it is a differencing image. Two reads, whatever the file is.
+fn parent_of(path: &Path, options: &OpenOptions) -> Option<[u8; 16]> {
+    let storage = options.file_system.open(path, Access::Shared).ok()?;
+    let mut footer = Footer::new_zeroed();
+    storage.read_at(footer.as_mut_bytes(), 0).ok()?;
+    if !footer.has_cookie() || footer.disk_type.get() != spec::DISK_TYPE_DIFFERENCING {
+        return None;
+    }
+    let mut header = Header::new_zeroed();
+    storage
+        .read_at(header.as_mut_bytes(), footer.data_offset.get())
+        .ok()?;
+    (header.cookie == spec::HEADER_COOKIE).then_some(header.parent_unique_id)
 }
 
 /// Between the two openings somebody may have put another file in the parent's place.

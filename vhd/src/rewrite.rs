@@ -2,21 +2,17 @@
 //! A new version of an image with the same identity.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::create::{self, CreateOptions};
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::Draft;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::spec;
 use crate::image::Format;
 use crate::task::Watch;
 use crate::transfer::{Scope, transfer};
 
-/// The start of the format's clock, in seconds of the host's.
-const EPOCH: u64 = 946_684_800;
-
-/// Options that make an image with the identity, the block size and the creation time of the one that a disk was
+/// Options that make an image with the identity, the marks, the geometry and the block size of the one that a disk was
 /// opened by.
 pub(crate) fn same_identity(disk: &Disk, options: &OpenOptions) -> CreateOptions {
     let mut create = CreateOptions::new().file_system(options.file_system.clone());
@@ -24,10 +20,7 @@ pub(crate) fn same_identity(disk: &Disk, options: &OpenOptions) -> CreateOptions
         return create;
     };
     if let Some(footer) = layer.footer() {
-        let seconds = EPOCH + u64::from(footer.time_stamp.get());
-        create = create
-            .unique_id(footer.unique_id)
-            .time(UNIX_EPOCH + Duration::from_secs(seconds));
+        create = create.previous(footer);
     }
     if let Some(header) = layer.header() {
         create = create.block_size(header.block_size.get().max(spec::MIN_NEW_BLOCK_SIZE));
@@ -45,10 +38,11 @@ pub(crate) fn over_parent(
     scope: Scope,
     watch: &Watch,
 ) -> Result<()> {
-    create::differencing(draft.path(), parent, &same_identity(source, options))?;
+    let renamed = |error: Error| error.renamed(draft.path(), source.path());
+    create::differencing(draft.path(), parent, &same_identity(source, options)).map_err(renamed)?;
     let opening = options.clone().read_only(false).format(Format::Differencing);
-    let target = Disk::open(draft.path(), &opening)?;
-    transfer(source, &target, scope, watch)?;
+    let target = Disk::open(draft.path(), &opening).map_err(renamed)?;
+    transfer(source, &target, scope, watch).map_err(renamed)?;
     watch.check(source)?;
-    target.close()
+    target.close().map_err(renamed)
 }

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 mod file;
 mod memory;
 
-pub use file::{FileStorage, HostCalls, HostFileSystem};
+pub use file::{FileStorage, HostCalls, HostFileSystem, RangeCall, VolumeCall};
 pub use memory::{MemoryFileSystem, MemoryStorage};
 
 /// One open file, addressed by position. All calls may come from many threads at once.
@@ -63,6 +63,17 @@ pub enum Access {
     Exclusive,
 }
 
+/// What a host volume can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    /// Bytes that this user may still fill.
+    pub free: u64,
+    /// Bytes of the largest file that it can hold, where that is less than any image has.
+    pub largest_file: Option<u64>,
+    /// Whether it is a CD or DVD.
+    pub optical: bool,
+}
+
 /// Where images are.
 pub trait FileSystem: Send + Sync + fmt::Debug {
     /// Opens an existing file and locks it; [`io::ErrorKind::WouldBlock`] when the lock is held elsewhere.
@@ -74,6 +85,10 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     /// Gives a complete file its final name, durably; [`io::ErrorKind::AlreadyExists`] when that is taken.
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Puts a complete file in the place of another one, which keeps its time of change and its permissions: whoever
+    /// opens that name finds either the one or the other, and after this, durably, the new one.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -82,4 +97,16 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
 
     /// When the file's content last changed.
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
+
+    /// The files in a folder, in no order.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes a folder with all that lead to it, and returns those that were not there before, the outermost first.
+    fn create_folders(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Removes an empty folder.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// What the volume of a folder can take; `None` where nobody knows.
+    fn volume(&self, folder: &Path) -> io::Result<Option<Volume>>;
 }

@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::format::spec;
 use crate::storage::{MemoryStorage, Storage};
 
+mod host;
+
+pub use host::RecordingFileSystem;
+
 /// Numbers that look random and are the same in every run.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);

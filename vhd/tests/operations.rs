@@ -12,10 +12,15 @@ use std::sync::Arc;
 use vhd::storage::MemoryFileSystem;
 use vhd::testing::{Dice, RecordingStorage};
 use vhd::{
-    CreateOptions, Disk, Format, Kind, OpenOptions, Watch, compact, convert, create, merge, relink, resize,
+    CreateOptions, Disk, Format, Kind, MergeOptions, OpenOptions, Watch, compact, convert, create, merge,
+    relink, resize,
 };
 
 const SIZE: usize = 3 << 20;
+const KEEP: MergeOptions = MergeOptions {
+    keep: true,
+    force: false,
+};
 
 /// A base and a child in memory, and what the child's disk reads.
 fn chain() -> (MemoryFileSystem, Vec<u8>) {
@@ -73,7 +78,7 @@ fn a_merge_can_lose_power_at_any_write_and_be_done_again() {
     let files = MemoryFileSystem::new();
     files.insert("/base.vhd", base.clone());
     files.insert("/child.vhd", child.clone());
-    merge::into_parent("/child.vhd", &opening(&files), true, &Watch::default()).unwrap();
+    merge::into_parent("/child.vhd", &opening(&files), KEEP, &Watch::default()).unwrap();
     assert!(read("/base.vhd", &files) == content);
     assert!(base.count() > 10, "there is something to cut off");
 
@@ -81,7 +86,13 @@ fn a_merge_can_lose_power_at_any_write_and_be_done_again() {
     base.cut_everywhere(4, &mut Dice::new(2), |moment, bytes| {
         let files = with(bytes, old_child.clone());
         assert!(read("/child.vhd", &files) == content, "cut at {moment}");
-        merge::into_parent("/child.vhd", &opening(&files), false, &Watch::default()).unwrap();
+        merge::into_parent(
+            "/child.vhd",
+            &opening(&files),
+            MergeOptions::default(),
+            &Watch::default(),
+        )
+        .unwrap();
         assert!(read("/base.vhd", &files) == content, "done again after {moment}");
     });
     let merged = files.content("/base.vhd").unwrap();
@@ -132,7 +143,8 @@ fn a_cancelled_merge_leaves_a_chain_that_opens() {
     let (files, content) = chain();
     let watch = Watch::default();
     watch.cancel();
-    let error = merge::into_parent("/child.vhd", &opening(&files), false, &watch).unwrap_err();
+    let error =
+        merge::into_parent("/child.vhd", &opening(&files), MergeOptions::default(), &watch).unwrap_err();
     assert_eq!(error.kind(), &Kind::Cancelled);
     // Without the parent's time ignored: the child has taken note of it.
     let options = opening(&files).ignore_parent_timestamp(false).read_only(true);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Writes the content of a differencing image to its parent, and removes the image then.
 ///
-/// Other children of the same parent are of no use afterwards. With --to nothing is changed: a new image has the content of
-/// the whole chain.
+/// Other children of the same parent would be corrupted, so there must be none beside the two images or in the folders given
+/// with --search. With --to nothing is changed: a new image has the content of the whole chain.
 #[derive(Debug, clap::Args)]
 pub struct MergeArgs {
     /// Image
@@ -20,6 +20,9 @@ pub struct MergeArgs {
     /// Do not remove the image
     #[arg(long, conflicts_with = "to")]
     keep: bool,
+    /// Merge even if the parent has other children, which are corrupted then, or a machine with the disk is in a saved state
+    #[arg(long, conflicts_with = "to")]
+    force: bool,
     #[command(flatten)]
     opening: files::Opening,
 }
@@ -41,9 +44,13 @@ impl MergeArgs {
             return Err(no_parent(&self.path));
         }
         drop(disk);
-        let (path, options, keep) = (self.path, self.opening.for_writing(), self.keep);
+        let (path, options) = (self.path, self.opening.for_writing());
+        let choice = vhd::MergeOptions {
+            keep: self.keep,
+            force: self.force,
+        };
         let merged = progress::run("Merging", move |watch| {
-            vhd::merge::into_parent(&path, &options, keep, watch)
+            vhd::merge::into_parent(&path, &options, choice, watch)
         })?;
         println!(
             "{} were written to `{}`",

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk create`
 
-use super::files;
+use super::{files, floppy};
 use crate::cli::{Error, exit, size};
 use std::path::{Path, PathBuf};
 
 /// Makes a new image. Its folder is created; a file that is there already is never overwritten.
+///
+/// A floppy is a raw image of a diskette with a FAT file system, and with what --from names in it. For a DVD use a program that
+/// writes ISO 9660, such as xorriso.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The new image
@@ -13,8 +16,8 @@ pub struct Args {
     /// What kind of image
     #[arg(long = "type", value_enum)]
     kind: Kind,
-    /// Size of the disk, exact to the byte; a differencing disk has its parent's
-    #[arg(long, value_parser = size::parse, required_unless_present = "parent", conflicts_with = "parent")]
+    /// Size of the disk, exact to the byte; a differencing disk has its parent's, a floppy one of 360K, 720K, 1200K, 1440K and 2880K
+    #[arg(long, value_parser = size::parse, conflicts_with = "parent")]
     size: Option<u64>,
     /// The parent of a differencing disk
     #[arg(long, required_if_eq("kind", "differencing"))]
@@ -22,6 +25,12 @@ pub struct Args {
     /// Size of the blocks of a dynamic or differencing disk: a power of two from 4K to 256M
     #[arg(long, value_parser = size::parse, default_value = "2M")]
     block_size: u64,
+    /// Put this file, or all that is in this folder, on the floppy
+    #[arg(long, value_name = "FILE|FOLDER")]
+    from: Option<PathBuf>,
+    /// The floppy's volume label
+    #[arg(long)]
+    label: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,11 +41,21 @@ enum Kind {
     Dynamic,
     /// The file has what differs from its parent
     Differencing,
+    /// A diskette with a FAT file system
+    Floppy,
 }
 
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
+        if self.kind == Kind::Floppy {
+            return self.floppy();
+        }
+        if self.from.is_some() || self.label.is_some() {
+            return Err(Error::Use(
+                "--from and --label are for floppies: use --type floppy".to_owned(),
+            ));
+        }
         // A number that does not fit is no power of two either: zero stands for it.
         let block_size = u32::try_from(self.block_size).unwrap_or(0);
         let options = files::creating().block_size(block_size);
@@ -49,23 +68,40 @@ impl Args {
                     vhd::create::differencing(path, parent, &options).map_err(|e| Error::wrong(&e))
                 })?;
             }
-            (Kind::Fixed | Kind::Dynamic, Some(_)) => {
+            (_, Some(_)) => {
                 return Err(Error::Use(
                     "only a differencing disk has a parent: use --type differencing, or --size in place of --parent"
                         .to_owned(),
                 ));
             }
             (kind, None) => {
-                let size = self.size.unwrap_or_default();
+                let size = self.size.ok_or_else(|| {
+                    Error::Use("--size says how large the disk is to be, such as --size 10G".to_owned())
+                })?;
                 files::in_new_folder(path, || {
                     let create = match kind {
                         Kind::Fixed => vhd::create::fixed(path, size, &options),
-                        Kind::Dynamic | Kind::Differencing => vhd::create::dynamic(path, size, &options),
+                        _ => vhd::create::dynamic(path, size, &options),
                     };
                     create.map_err(|e| Error::wrong(&e))
                 })?;
             }
         }
+        Ok(exit::DONE)
+    }
+
+    fn floppy(&self) -> Result<u8, Error> {
+        if self.parent.is_some() {
+            return Err(Error::Use(
+                "a floppy has no parent: use --type differencing".to_owned(),
+            ));
+        }
+        let bytes = floppy::image(
+            self.size.unwrap_or(floppy::USUAL),
+            self.from.as_deref(),
+            self.label.as_deref(),
+        )?;
+        files::in_new_folder(&self.path, || files::publish(&self.path, &bytes))?;
         Ok(exit::DONE)
     }
 }

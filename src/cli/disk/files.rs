@@ -58,6 +58,34 @@ pub fn check_file(path: &Path) -> Result<(), Error> {
     Err(Error::Use(format!("`{}` is {what}", path.display())))
 }
 
+/// Makes a file with this content, which appears under its name when it is durable, or not at all.
+pub fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let name = path.file_name().ok_or_else(|| {
+        Error::Use(format!(
+            "`{}` cannot be the name of an image. Choose another name",
+            path.display()
+        ))
+    })?;
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    let draft = path.with_file_name(draft);
+    let files = crate::storage::file_system();
+    let made = files.create_new(&draft).and_then(|file| {
+        file.write_at(content, 0)
+            .and_then(|()| file.sync())
+            .and_then(|()| files.publish(&draft, path))
+            .inspect_err(|_| drop(files.remove(&draft)))
+    });
+    made.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Use(format!(
+            "`{}` exists already, or is being made, and is never overwritten. Choose another name or remove it",
+            path.display()
+        )),
+        _ => Error::Use(format!("`{}` cannot be made: {e}", path.display())),
+    })
+}
+
 /// Makes a new image with `make`, and the folders that it needs. When that fails, no folder is left that was not there before.
 pub fn in_new_folder<T>(path: &Path, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let folder = match path.parent() {

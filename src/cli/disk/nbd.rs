@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The server's side of the NBD protocol, for one client.
 //!
-//! Source: the NBD protocol (doc/proto.md of the reference implementation): fixed newstyle negotiation and simple replies.
+//! Source: the NBD protocol (doc/proto.md of the reference implementation): fixed newstyle negotiation, simple and
+//! structured replies, and the metadata context `base:allocation`.
 
 use std::io::{self, Read, Write};
 
 mod spec;
+mod structured;
 
 use spec::{Command, OptionKind, Reply};
 
@@ -19,6 +21,10 @@ pub struct Session<'a, S> {
     stream: S,
     disk: &'a vhd::Disk,
     read_only: bool,
+    /// Reads are answered in chunks.
+    structured: bool,
+    /// The client wants to know where there is nothing.
+    allocation: bool,
 }
 
 /// How a negotiation ended.
@@ -44,6 +50,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
             stream,
             disk,
             read_only: disk.read_only(),
+            structured: false,
+            allocation: false,
         }
     }
 
@@ -110,6 +118,31 @@ impl<'a, S: Read + Write> Session<'a, S> {
                         return Ok(Negotiated::Transmission);
                     }
                 }
+                Some(OptionKind::StructuredReply) if !data.is_empty() => {
+                    self.reply(option, Reply::Invalid, &[])?
+                }
+                Some(OptionKind::StructuredReply) => {
+                    self.structured = true;
+                    self.reply(option, Reply::Ack, &[])?;
+                }
+                Some(kind @ (OptionKind::ListMetaContext | OptionKind::SetMetaContext)) => {
+                    let set = kind == OptionKind::SetMetaContext;
+                    let queries = structured::queries(&data).filter(|_| self.structured);
+                    let Some(queries) = queries else {
+                        self.reply(option, Reply::Invalid, &[])?;
+                        continue;
+                    };
+                    let wanted = structured::wants_allocation(&queries, set);
+                    if set {
+                        self.allocation = wanted;
+                    }
+                    if wanted {
+                        let id = if set { spec::ALLOCATION_ID } else { 0 };
+                        let context = [&id.to_be_bytes(), spec::ALLOCATION].concat();
+                        self.reply(option, Reply::MetaContext, &context)?;
+                    }
+                    self.reply(option, Reply::Ack, &[])?;
+                }
                 None => self.reply(option, Reply::Unsupported, &[])?,
             }
         }
@@ -139,7 +172,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
     }
 
     fn flags(&self) -> u16 {
-        let always = spec::HAS_FLAGS | spec::SEND_FLUSH | spec::SEND_FUA | spec::CAN_MULTI_CONN;
+        let mut always = spec::HAS_FLAGS | spec::SEND_FLUSH | spec::SEND_FUA | spec::CAN_MULTI_CONN;
+        if self.structured {
+            always |= spec::SEND_DF;
+        }
         if self.read_only {
             always | spec::READ_ONLY
         } else {
@@ -184,10 +220,17 @@ impl<'a, S: Read + Write> Session<'a, S> {
             self.stream.read_exact(buffer)?;
         }
         let result = match command {
+            Some(Command::BlockStatus) => {
+                return match self.block_status(&request) {
+                    Ok(extents) => self.chunk(&request, spec::DONE, spec::Chunk::BlockStatus, &[&extents]),
+                    Err(error) => self.answer(&request, error, &[]),
+                };
+            }
             Some(command) => self.perform(command, &request, buffer),
             None => Err(spec::EINVAL),
         };
         match result {
+            Ok(()) if command == Some(Command::Read) && self.structured => self.answer_read(&request, buffer),
             Ok(()) if command == Some(Command::Read) => self.answer(&request, 0, buffer),
             Ok(()) => self.answer(&request, 0, &[]),
             Err(error) => self.answer(&request, error, &[]),
@@ -211,7 +254,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
             Command::Flush => self.disk.flush(),
             Command::Trim => self.disk.discard(offset, u64::from(length)),
             Command::WriteZeroes => write_zeroes(self.disk, offset, u64::from(length)),
-            Command::Disconnect => Ok(()),
+            // Both are dealt with before.
+            Command::Disconnect | Command::BlockStatus => Ok(()),
         };
         let durable = done.and_then(|()| {
             if writes && flags & spec::FUA != 0 {
@@ -222,17 +266,20 @@ impl<'a, S: Read + Write> Session<'a, S> {
         });
         durable.map_err(|error| {
             log::debug!("{command:?} at {offset}, {length} bytes: {error}");
-            match error.kind() {
-                vhd::Kind::OutOfRange if writes => spec::ENOSPC,
-                vhd::Kind::OutOfRange => spec::EINVAL,
-                vhd::Kind::ReadOnly => spec::EPERM,
-                vhd::Kind::HostDiskFull => spec::ENOSPC,
-                _ => spec::EIO,
-            }
+            number(&error, writes)
         })
     }
 
     fn answer(&mut self, request: &Request, error: u32, data: &[u8]) -> io::Result<bool> {
+        let chunked = matches!(
+            Command::decode(request.command),
+            Some(Command::Read | Command::BlockStatus)
+        );
+        if self.structured && chunked {
+            // An error with no words.
+            let payload = [&error.to_be_bytes()[..], &[0; 2]];
+            return self.chunk(request, spec::DONE, spec::Chunk::Error, &payload);
+        }
         let mut head = spec::SIMPLE_REPLY_MAGIC.to_vec();
         head.extend(error.to_be_bytes());
         head.extend(request.cookie);
@@ -245,6 +292,17 @@ impl<'a, S: Read + Write> Session<'a, S> {
         let mut bytes = [0; N];
         self.stream.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// The protocol's number for a failure.
+fn number(error: &vhd::Error, writes: bool) -> u32 {
+    match error.kind() {
+        vhd::Kind::OutOfRange if writes => spec::ENOSPC,
+        vhd::Kind::OutOfRange => spec::EINVAL,
+        vhd::Kind::ReadOnly => spec::EPERM,
+        vhd::Kind::HostDiskFull => spec::ENOSPC,
+        _ => spec::EIO,
     }
 }
 

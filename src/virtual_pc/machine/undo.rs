@@ -16,6 +16,7 @@ use crate::virtual_pc::task::Task;
 use crate::virtual_pc::vmc::{Value, Vmc};
 use std::path::{Path, PathBuf};
 use vhd::Kind;
+use vhd::merge::MergeOptions;
 
 /// Set while undo disks are being written to their disks, so that a machine whose process was killed meanwhile finishes that first.
 const COMMITTING: &str = "settings/undo_drives/committing";
@@ -96,7 +97,16 @@ impl VirtualMachine {
             };
             // A parent that a cut-off commit has written to has another time.
             let options = storage::options().ignore_parent_timestamp(true);
-            vhd::merge::into_parent(&undo, &options, false, watch).map_err(|error| merge_error(&error))?;
+            if let Err(error) = vhd::merge::into_parent(&undo, &options, MergeOptions::default(), watch) {
+                // Refused before anything was written: there is nothing to finish at the next start.
+                if matches!(error.kind(), Kind::OtherChildren(_) | Kind::SavedState) {
+                    self.change(|vmc| {
+                        vmc.put(COMMITTING, &Value::Boolean(false));
+                        Ok(())
+                    })?;
+                }
+                return Err(merge_error(&error));
+            }
         }
         self.change(|vmc| {
             for place in places_of(vmc, DriveType::HardDisk) {

@@ -11,10 +11,13 @@ use std::os::windows::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Access, FileSystem, Storage};
+use super::{Access, FileSystem, Storage, Volume};
 
 /// A host call on a range of a file; `false` when the host or the file's volume does not have it.
 pub type RangeCall = fn(&File, Range<u64>) -> io::Result<bool>;
+
+/// A host call that asks what the volume of a folder can take.
+pub type VolumeCall = fn(&Path) -> io::Result<Volume>;
 
 /// Calls that the standard library lacks. A host layer may bring them; without them holes are written as zeros
 /// and space is not reserved.
@@ -24,6 +27,8 @@ pub struct HostCalls {
     pub punch: Option<RangeCall>,
     /// Reserves space for a range, extending the file over it (Linux: `fallocate`).
     pub allocate: Option<RangeCall>,
+    /// Asks what a volume can take (Linux: `statfs`).
+    pub volume: Option<VolumeCall>,
 }
 
 /// An open file of the host.
@@ -191,6 +196,20 @@ impl FileSystem for HostFileSystem {
         sync_folder(to)
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let old = fs::metadata(to)?;
+        let file = OpenOptions::new().write(true).open(from)?;
+        file.set_permissions(old.permissions())?;
+        file.set_modified(old.modified()?)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(from, to)?;
+        // Not every volume can sync a folder. Where that fails a power cut may bring the old version back, which is as
+        // good an image as the new one.
+        let _ = sync_folder(to);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -201,6 +220,47 @@ impl FileSystem for HostFileSystem {
 
     fn modified(&self, path: &Path) -> io::Result<SystemTime> {
         fs::metadata(path)?.modified()
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            // Links are followed: an image may be one.
+            if fs::metadata(entry.path()).is_ok_and(|found| found.is_file()) {
+                files.push(entry.path());
+            }
+        }
+        Ok(files)
+    }
+
+    fn create_folders(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let mut missing: Vec<PathBuf> = folder
+            .ancestors()
+            .take_while(is_missing)
+            .map(Path::to_owned)
+            .collect();
+        missing.reverse();
+        fs::create_dir_all(folder).inspect_err(|_| {
+            for folder in missing.iter().rev() {
+                let _ = fs::remove_dir(folder);
+            }
+        })?;
+        Ok(missing)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir(folder)
+    }
+
+    fn volume(&self, folder: &Path) -> io::Result<Option<Volume>> {
+        self.calls.volume.map(|volume| volume(folder)).transpose()
     }
 }
 

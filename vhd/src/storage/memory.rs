@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Access, FileSystem, Storage};
+use super::{Access, FileSystem, Storage, Volume};
 
 /// A file in memory. Clones share the content.
 #[derive(Debug, Clone, Default)]
@@ -229,6 +229,16 @@ impl FileSystem for MemoryFileSystem {
         Ok(())
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (self.canonical_name(from), self.canonical_name(to));
+        let mut files = self.files();
+        let time = files.get(&to).ok_or(io::ErrorKind::NotFound)?.modified;
+        let mut entry = files.remove(&from).ok_or(io::ErrorKind::NotFound)?;
+        entry.modified = time;
+        files.insert(to, entry);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.files()
             .remove(&self.canonical_name(path))
@@ -249,6 +259,26 @@ impl FileSystem for MemoryFileSystem {
 
     fn modified(&self, path: &Path) -> io::Result<SystemTime> {
         Ok(self.entry(path)?.modified)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let folder = self.canonical_name(folder);
+        let files = self.files();
+        let inside = |file: &&PathBuf| file.parent() == Some(&folder);
+        Ok(files.keys().filter(inside).cloned().collect())
+    }
+
+    fn create_folders(&self, _folder: &Path) -> io::Result<Vec<PathBuf>> {
+        // A folder is there as soon as something is in it.
+        Ok(Vec::new())
+    }
+
+    fn remove_folder(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn volume(&self, _folder: &Path) -> io::Result<Option<Volume>> {
+        Ok(None)
     }
 }
 

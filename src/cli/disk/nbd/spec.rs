@@ -11,6 +11,8 @@ pub const OPTION_REPLY_MAGIC: [u8; 8] = 0x0003_e889_0455_65a9_u64.to_be_bytes();
 pub const REQUEST_MAGIC: [u8; 4] = 0x2560_9513_u32.to_be_bytes();
 /// Starts every reply to a request.
 pub const SIMPLE_REPLY_MAGIC: [u8; 4] = 0x6744_6698_u32.to_be_bytes();
+/// Starts every chunk of a structured reply.
+pub const STRUCTURED_REPLY_MAGIC: [u8; 4] = 0x668e_33ef_u32.to_be_bytes();
 
 /// Handshake flag: unknown options get a reply.
 pub const FIXED_NEWSTYLE: u16 = 1 << 0;
@@ -29,11 +31,39 @@ pub const SEND_FUA: u16 = 1 << 3;
 pub const SEND_TRIM: u16 = 1 << 5;
 /// Transmission flag: WRITE_ZEROES is known.
 pub const SEND_WRITE_ZEROES: u16 = 1 << 6;
+/// Transmission flag: a read can ask for its data in one piece.
+pub const SEND_DF: u16 = 1 << 7;
 /// Transmission flag: what one connection flushed is durable and seen by all.
 pub const CAN_MULTI_CONN: u16 = 1 << 8;
 
 /// Command flag: durable before the reply.
 pub const FUA: u16 = 1 << 0;
+/// Command flag: the data in one piece.
+pub const DF: u16 = 1 << 2;
+/// Command flag: one extent is enough.
+pub const REQ_ONE: u16 = 1 << 3;
+
+/// The one metadata context that is served.
+pub const ALLOCATION: &[u8] = b"base:allocation";
+/// Its number in replies.
+pub const ALLOCATION_ID: u32 = 1;
+/// Extent flag of it: no space is taken.
+pub const STATE_HOLE: u32 = 1 << 0;
+/// Extent flag of it: it reads as zeros.
+pub const STATE_ZERO: u32 = 1 << 1;
+
+/// Chunk flag: the last of its reply.
+pub const DONE: u16 = 1 << 0;
+
+/// What a chunk of a structured reply has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Chunk {
+    Data = 1,
+    Hole = 2,
+    BlockStatus = 5,
+    Error = 0x8001,
+}
 
 /// Information: size and transmission flags.
 pub const INFO_EXPORT: u16 = 0;
@@ -57,6 +87,9 @@ pub enum OptionKind {
     List,
     Info,
     Go,
+    StructuredReply,
+    ListMetaContext,
+    SetMetaContext,
 }
 
 impl OptionKind {
@@ -67,6 +100,9 @@ impl OptionKind {
             3 => Self::List,
             6 => Self::Info,
             7 => Self::Go,
+            8 => Self::StructuredReply,
+            9 => Self::ListMetaContext,
+            10 => Self::SetMetaContext,
             _ => return None,
         })
     }
@@ -79,6 +115,7 @@ pub enum Reply {
     Ack = 1,
     Server = 2,
     Info = 3,
+    MetaContext = 4,
     Unsupported = 0x8000_0001,
     Invalid = 0x8000_0003,
 }
@@ -92,6 +129,7 @@ pub enum Command {
     Flush,
     Trim,
     WriteZeroes,
+    BlockStatus,
 }
 
 impl Command {
@@ -103,6 +141,7 @@ impl Command {
             3 => Self::Flush,
             4 => Self::Trim,
             6 => Self::WriteZeroes,
+            7 => Self::BlockStatus,
             _ => return None,
         })
     }
