@@ -23,6 +23,8 @@ pub mod application;
 #[cfg(target_os = "linux")]
 pub mod collection;
 #[cfg(target_os = "linux")]
+pub mod disk_images;
+#[cfg(target_os = "linux")]
 pub mod dvd;
 #[cfg(target_os = "linux")]
 pub mod event;

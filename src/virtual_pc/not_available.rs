@@ -173,21 +173,6 @@ pub const NOT_AVAILABLE: &[(&str, HResult, &str)] = &[
         "there are no integration components for guests",
     ),
     (
-        "IVMVirtualPC::CreateDifferencingVirtualHardDisk",
-        hresult::E_NOTIMPL,
-        "images are made with `vpc disk create`",
-    ),
-    (
-        "IVMVirtualPC::CreateDynamicVirtualHardDisk",
-        hresult::E_NOTIMPL,
-        "images are made with `vpc disk create`",
-    ),
-    (
-        "IVMVirtualPC::CreateFixedVirtualHardDisk",
-        hresult::E_NOTIMPL,
-        "images are made with `vpc disk create`",
-    ),
-    (
         "IVMVirtualPC::FindVirtualNetwork",
         hresult::E_NOTIMPL,
         "machines have no network adapters yet",

@@ -291,3 +291,36 @@ fn undo_disks() {
     );
     assert!(!undo.file().exists() && connection.undo_hard_disk().is_err());
 }
+
+#[test]
+fn images_are_made() {
+    let lab = Lab::new();
+    let app = &lab.app;
+    let (dynamic, fixed, child) = (
+        lab.text("new/dynamic.vhd"),
+        lab.text("fixed.vhd"),
+        lab.text("new/child.vhd"),
+    );
+    pairs!(S_OK:
+        "IVMVirtualPC::CreateDynamicVirtualHardDisk" => app.create_dynamic_virtual_hard_disk(Some(&dynamic), 10).and_then(|task| task.finish()),
+        "IVMVirtualPC::CreateFixedVirtualHardDisk" => app.create_fixed_virtual_hard_disk(Some(&fixed), 3).and_then(|task| task.finish()),
+        "IVMVirtualPC::CreateDifferencingVirtualHardDisk" => app.create_differencing_virtual_hard_disk(Some(&child), Some("dynamic.vhd")).and_then(|task| task.finish()),
+    );
+    pairs!(E_POINTER:
+        "IVMVirtualPC::CreateDynamicVirtualHardDisk" => app.create_dynamic_virtual_hard_disk(None, 10),
+        "IVMVirtualPC::CreateFixedVirtualHardDisk" => app.create_fixed_virtual_hard_disk(None, 10),
+        "IVMVirtualPC::CreateDifferencingVirtualHardDisk" => app.create_differencing_virtual_hard_disk(Some(&child), None),
+    );
+    pairs!(ERROR_ALREADY_EXISTS:
+        "IVMVirtualPC::CreateDynamicVirtualHardDisk" => app.create_dynamic_virtual_hard_disk(Some(&dynamic), 10),
+        "IVMVirtualPC::CreateFixedVirtualHardDisk" => app.create_fixed_virtual_hard_disk(Some(&fixed), 10),
+        "IVMVirtualPC::CreateDifferencingVirtualHardDisk" => app.create_differencing_virtual_hard_disk(Some(&child), Some(&dynamic)),
+    );
+    pairs!(VM_E_IMAGE_SIZE_TOO_SMALL: "IVMVirtualPC::CreateFixedVirtualHardDisk" => app.create_fixed_virtual_hard_disk(Some(&lab.text("x.vhd")), 2));
+    assert_eq!(
+        text(app.hard_disk(&child).unwrap().parent().unwrap().file()),
+        dynamic
+    );
+    let machine = lab.machine("m");
+    machine.add_hard_disk_connection(&child, 0, 0).unwrap();
+}
