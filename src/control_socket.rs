@@ -34,7 +34,18 @@ enum Envelope {
 
 /// Sends one command and waits for its answer.
 pub fn call(path: &Path, command: &Command) -> io::Result<Reply> {
-    let mut stream = LocalStream::connect(path)?;
+    exchange(LocalStream::connect(path)?, command)
+}
+
+/// As [`call`], but a machine that says nothing for `patience` gives [`io::ErrorKind::WouldBlock`].
+pub fn call_within(path: &Path, command: &Command, patience: Duration) -> io::Result<Reply> {
+    let stream = LocalStream::connect(path)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    exchange(stream, command)
+}
+
+fn exchange(mut stream: LocalStream, command: &Command) -> io::Result<Reply> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     stream.write_all(&line)?;

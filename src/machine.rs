@@ -19,7 +19,9 @@ use crate::memory::{self, Layout, Memory};
 use crate::storage::Image;
 use board::{Board, Parts};
 pub use board::{FloppyDrive, IdeDrive, Sink};
-use control::{Answer, Command, CommandError, Drive, End, Notice, Remote, Reply, RunState, Screen, Status};
+use control::{
+    Answer, Command, CommandError, Drive, End, Happening, Notice, Remote, Reply, RunState, Screen, Status,
+};
 use cpu::{Gate, Order, Processors, Stopped, Surroundings};
 use devices::bus::lock;
 use devices::clock::{Clock, SECOND};
@@ -235,32 +237,42 @@ impl Machine {
 
     /// Runs the machine until it ends. It may be run again after [`End::Reset`] and its like: it then goes on where it stood.
     pub fn run(&mut self) -> Result<End, Error> {
+        self.run_watched(&mut |_| {})
+    }
+
+    /// As [`Self::run`]; `watch` is told what happens, on this thread, after it has happened.
+    pub fn run_watched(&mut self, watch: &mut dyn FnMut(Happening)) -> Result<End, Error> {
         self.state = RunState::Running;
         self.go_on();
-        let end = self.direct();
+        let end = self.direct(watch);
         self.gate.order(Order::Park);
         self.board.pause();
         end
     }
 
-    fn direct(&mut self) -> Result<End, Error> {
+    fn direct(&mut self, watch: &mut dyn FnMut(Happening)) -> Result<End, Error> {
         loop {
             // The machine itself holds a sender, so this does not fail.
             let Ok(notice) = self.notices.recv() else {
                 return Ok(End::Quit);
             };
             match notice {
-                Notice::Power(PowerRequest::Off) => return Ok(End::PoweredOff),
+                Notice::Power(PowerRequest::Off) => {
+                    watch(Happening::PoweredOff);
+                    return Ok(End::PoweredOff);
+                }
                 Notice::Power(PowerRequest::Reset(cause)) => {
                     log::debug!("the guest reset the machine ({cause:?})");
                     if !self.reboot {
                         return Ok(End::Reset);
                     }
                     self.reset()?;
+                    watch(Happening::Reset);
                 }
                 Notice::Processor(Stopped::Failed(error)) => return Ok(End::Host(error)),
                 Notice::Processor(Stopped::Exit(Exit::Fault(fault))) => return Ok(End::Fault(fault)),
                 Notice::Processor(Stopped::Exit(Exit::Shutdown(fault))) => {
+                    watch(Happening::TripleFault);
                     if !self.reboot {
                         return Ok(End::TripleFault(fault));
                     }
@@ -272,6 +284,7 @@ impl Machine {
                     };
                     log::log!(level, "triple fault; the machine restarts\n{fault}");
                     self.reset()?;
+                    watch(Happening::Reset);
                 }
                 Notice::Processor(Stopped::Exit(Exit::Kicked)) => {}
                 Notice::Command(Command::Quit {}, reply) => {
@@ -279,9 +292,20 @@ impl Machine {
                     return Ok(End::Quit);
                 }
                 Notice::Command(command, reply) => {
-                    let answer = self.command(&command);
+                    let before = self.state;
+                    let answer = self.command(&command)?;
+                    if answer.is_ok() {
+                        let happened = match command {
+                            Command::Pause {} if before != self.state => Some(Happening::Paused),
+                            Command::Resume {} if before != self.state => Some(Happening::Resumed),
+                            Command::Reset {} => Some(Happening::Reset),
+                            Command::PowerButton {} => Some(Happening::PowerButton),
+                            _ => None,
+                        };
+                        happened.into_iter().for_each(&mut *watch);
+                    }
                     // Who asked may have gone.
-                    let _ = reply.send(answer?);
+                    let _ = reply.send(answer);
                 }
             }
         }

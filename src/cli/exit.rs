@@ -3,6 +3,7 @@
 
 use crate::hypervisor::Unavailable;
 use crate::machine::control::End;
+use crate::virtual_pc::hresult;
 
 /// Done; the guest switched off, or the machine was told to quit.
 pub const DONE: u8 = 0;
@@ -12,6 +13,8 @@ pub const FOUND: u8 = 1;
 pub const USE: u8 = 2;
 /// The host failed while a machine was running.
 pub const HOST: u8 = 3;
+/// A known machine, or one of its parts, does not do what was asked; standard error names the result code.
+pub const REFUSED: u8 = 4;
 /// There is no hypervisor device, or on Windows no hypervisor platform.
 pub const NO_DEVICE: u8 = 10;
 /// The hypervisor may not be used by this user.
@@ -46,6 +49,16 @@ pub fn unavailable(cause: &Unavailable) -> u8 {
         | Unavailable::PartitionRefused { .. } => DISABLED,
         Unavailable::ApiVersion { .. } => API_VERSION,
         Unavailable::MissingCapability { .. } => CAPABILITY,
+    }
+}
+
+/// The code for an error of the object model.
+pub fn model(error: &crate::virtual_pc::Error) -> u8 {
+    match error.result() {
+        hresult::VM_E_UNSUPPORTED_HARDWARE => UNSUPPORTED,
+        hresult::VM_E_HARDWARE_VIRTUALIZATION_DISABLED => DISABLED,
+        hresult::DISP_E_EXCEPTION => HOST,
+        _ => REFUSED,
     }
 }
 

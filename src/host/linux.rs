@@ -7,6 +7,7 @@ pub mod kernel;
 pub mod poll;
 pub mod pty;
 pub mod signals;
+pub mod session;
 pub mod space;
 pub mod stdio;
 pub mod terminal;

@@ -241,6 +241,23 @@ pub enum End {
     Quit,
 }
 
+/// What a machine tells whoever watches it run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A command has paused it.
+    Paused,
+    /// A command lets it go on.
+    Resumed,
+    /// It was reset, by a command or by its guest.
+    Reset,
+    /// A processor triple-faulted.
+    TripleFault,
+    /// The power button was pressed.
+    PowerButton,
+    /// The guest switched it off.
+    PoweredOff,
+}
+
 /// What the machine's parts tell its director.
 #[derive(Debug)]
 pub(super) enum Notice {

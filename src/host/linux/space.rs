@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Giving file space back to the host, and taking it ahead.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Makes `range` of a file read as zeros and gives its space back; the file keeps its length. `false` where the volume cannot.
 pub fn punch(file: &File, range: Range<u64>) -> io::Result<bool> {
@@ -18,6 +22,17 @@ pub fn punch(file: &File, range: Range<u64>) -> io::Result<bool> {
 /// Takes space for `range` of a file, which grows over it. `false` where the volume cannot.
 pub fn allocate(file: &File, range: Range<u64>) -> io::Result<bool> {
     fallocate(file, 0, &range)
+}
+
+/// Bytes that this user can still write on the volume of `path`.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut found = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends in a zero, and `found` has room for the answer; both live through the call.
+    super::check(unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, so it has filled all of it.
+    let found = unsafe { found.assume_init() };
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 fn fallocate(file: &File, mode: libc::c_int, range: &Range<u64>) -> io::Result<bool> {
