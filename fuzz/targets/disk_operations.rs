@@ -139,7 +139,10 @@ fuzz_target!(|data: &[u8]| {
                         relink::rebase(&top, &base, &options, &Watch::default()).expect("it can be rebased");
                         // Those between are children of the base too, which would forbid a merge.
                         for between in &chain.names[1..chain.names.len() - 1] {
-                            chain.files.remove(Path::new(between)).expect("nobody has it open");
+                            chain
+                                .files
+                                .remove(Path::new(between))
+                                .expect("nobody has it open");
                         }
                         chain.names = vec![base, top];
                     }
