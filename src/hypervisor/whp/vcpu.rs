@@ -587,6 +587,11 @@ impl Vcpu for WhpVcpu {
         self.set(&regs::names(), &regs::to_values(&r))
     }
 
+    fn set_up_without_firmware(&mut self) -> Result<()> {
+        // Machines on Windows start by firmware (see `host::kernel`), which sets the memory types itself.
+        Ok(())
+    }
+
     fn registers(&self) -> Result<Registers> {
         Ok(regs::from_values(&self.get(&regs::names())?))
     }
