@@ -45,6 +45,7 @@ impl Function for NoDisk {
 }
 
 /// Fails.
+#[allow(clippy::needless_pass_by_value, reason = "the shape that it has on Linux")]
 pub fn wire(
     _number: u8,
     image: Image,
