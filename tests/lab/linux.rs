@@ -279,7 +279,7 @@ fn the_power_button_reaches_the_guest() {
     assert!(pressed.unwrap().success());
     let ended = guest.finish();
     ended.assert_passed();
-    ended.assert_says("VPCTEST button 1 116 1 0  ok");
+    ended.assert_says("VPCTEST button 1-116-1-0- ok");
 }
 
 #[test]
