@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: one module a subcommand.
 
-pub mod console;
 pub mod ctl;
 pub mod disk;
 pub mod documents;
-pub mod drives;
-pub mod events;
 pub mod exit;
 pub mod host;
-pub mod life;
-pub mod machines;
-mod model;
+// A machine's own process, its sockets and the journal of events are Linux' so far.
+#[cfg(target_os = "linux")]
+pub mod known;
 pub mod run;
 pub mod size;
 
@@ -30,71 +27,25 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Create(machines::Create),
-    List(machines::List),
-    Show(machines::Show),
-    Set(machines::Set),
-    /// Deletes a machine: its configuration and undo disks. Its disks stay
-    Delete(machines::Name),
-    Register(machines::Register),
-    /// Takes a machine out of the list; its files stay
-    Unregister(machines::Name),
-    Start(life::Start),
-    Stop(life::Stop),
-    /// Stops a machine's time
-    Pause(life::Name),
-    /// Lets a paused machine go on
-    Resume(life::Name),
-    /// Saves a machine's state (not available yet)
-    Save(life::Name),
-    /// Pulls a machine's reset line
-    Reset(life::Name),
-    Shutdown(life::Shutdown),
-    Console(console::Args),
-    Dvd(drives::Dvd),
-    Floppy(drives::Floppy),
-    Hd(drives::Hd),
-    Serial(drives::Serial),
-    Events(events::Events),
-    Tasks(events::Tasks),
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    Known(known::Command),
     Run(Box<run::Args>),
     Ctl(ctl::Args),
     Disk(disk::Args),
     Host(host::Args),
     Completions(documents::Completions),
     Man(documents::Man),
-    #[command(name = crate::virtual_pc::process::WORD, hide = true)]
-    Process(life::Process),
 }
 
 impl Cli {
     /// Runs the command; gives its exit code.
     pub fn run(self) -> Result<u8, Error> {
         match self.command {
-            Command::Create(args) => args.run(),
-            Command::List(args) => args.run(),
-            Command::Show(args) => args.run(),
-            Command::Set(args) => args.run(),
-            Command::Delete(args) => args.delete(),
-            Command::Register(args) => args.run(),
-            Command::Unregister(args) => args.unregister(),
-            Command::Start(args) => args.run(),
-            Command::Stop(args) => args.run(),
-            Command::Pause(args) => args.pause(),
-            Command::Resume(args) => args.resume(),
-            Command::Save(args) => args.save(),
-            Command::Reset(args) => args.reset(),
-            Command::Shutdown(args) => args.run(),
-            Command::Console(args) => args.run(),
-            Command::Dvd(args) => args.run(),
-            Command::Floppy(args) => args.run(),
-            Command::Hd(args) => args.run(),
-            Command::Serial(args) => args.run(),
-            Command::Events(args) => args.run(),
-            Command::Tasks(args) => args.run(),
+            #[cfg(target_os = "linux")]
+            Command::Known(command) => command.run(),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
-            Command::Process(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
             Command::Disk(args) => args.run(),

@@ -2,7 +2,7 @@
 //! `vpc dvd`, `floppy`, `hd` and `serial`: a machine's drives and ports.
 
 use super::model::{absolute, find};
-use super::{Error, exit};
+use crate::cli::{Error, exit};
 use crate::virtual_pc::dvd::DvdDrive;
 use crate::virtual_pc::enums::SerialPortType;
 use crate::virtual_pc::floppy::FloppyDrive;

@@ -2,7 +2,7 @@
 //! `vpc create`, `list`, `show`, `set`, `delete`, `register` and `unregister`.
 
 use super::model::{absolute, find, open, print_table};
-use super::{Error, exit, print_json};
+use crate::cli::{Error, exit, print_json};
 use crate::virtual_pc::enums::{DriveType, DvdAttachment, FloppyAttachment, UndoAction};
 use crate::virtual_pc::machine::VirtualMachine;
 use crate::virtual_pc::place::Place;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the words about known machines have in common.
 
-use super::Error;
+use crate::cli::Error;
 use crate::virtual_pc::machine::VirtualMachine;
 use crate::virtual_pc::places::Places;
 use crate::virtual_pc::task::Task;

@@ -2,7 +2,7 @@
 //! `vpc start`, `stop`, `pause`, `resume`, `save`, `reset` and `shutdown`.
 
 use super::model::{find, finish};
-use super::{Error, exit};
+use crate::cli::{Error, exit};
 use crate::virtual_pc::VirtualPc;
 use crate::virtual_pc::enums::{StartupOption, UndoAction};
 use crate::virtual_pc::places::Places;

@@ -2,7 +2,7 @@
 //! `vpc console`: a terminal at a machine's serial port.
 
 use super::model::find;
-use super::{Error, exit};
+use crate::cli::{Error, exit};
 use crate::host::RawMode;
 use crate::virtual_pc::{self as model, hresult};
 use std::io::{self, IsTerminal, Read, Write};

@@ -2,7 +2,7 @@
 //! `vpc events` and `tasks`: what happened, and what is going on.
 
 use super::model::{open, print_table};
-use super::{Error, exit, print_json};
+use crate::cli::{Error, exit, print_json};
 use crate::virtual_pc::event::{Event, EventKind};
 use crate::virtual_pc::paths::same_name;
 use crate::virtual_pc::task::Record;
