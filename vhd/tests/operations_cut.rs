@@ -318,7 +318,7 @@ fn a_parent_with_other_children_is_not_merged_into() {
     let error = merge(&opening(start.clone()).search_path("/elsewhere"), false).unwrap_err();
     let both = vec!["/d/sibling.vhd".into(), "/elsewhere/sibling.vhd".into()];
     assert_eq!(error.kind(), &Kind::OtherChildren(both));
-    assert!(error.to_string().contains("/elsewhere/sibling.vhd"));
+    assert!(error.to_string().contains("elsewhere"), "{error}");
     let after: Vec<_> = start.names().iter().map(|name| start.content(name)).collect();
     assert!(before == after, "refused, and nothing was changed");
     merge(&opening(start.clone()), true).unwrap();
