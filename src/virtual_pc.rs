@@ -11,7 +11,6 @@ pub mod error;
 pub mod hresult;
 pub mod image_rules;
 pub mod not_available;
-pub mod paths;
 #[cfg(test)]
 mod reference;
 pub mod vmc;
@@ -44,6 +43,8 @@ pub mod instance;
 pub mod machine;
 #[cfg(target_os = "linux")]
 mod media;
+#[cfg(target_os = "linux")]
+pub mod paths;
 #[cfg(target_os = "linux")]
 pub mod place;
 #[cfg(target_os = "linux")]

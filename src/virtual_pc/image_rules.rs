@@ -61,7 +61,8 @@ impl From<&vhd::Error> for HResult {
     }
 }
 
-#[cfg(test)]
+// The paths of the cases are Linux'.
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::super::reference;
