@@ -103,6 +103,10 @@ fn child() {
     };
     // SAFETY: `none` is valid for the duration of the call.
     check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) }).unwrap();
+    // Whoever started the tests may ignore a signal (nohup does), and that is inherited.
+    for signal in ENDING {
+        set_default(signal);
+    }
     let stdin = io::stdin();
     let _raw = RawMode::enter(stdin.as_fd()).unwrap();
     let raw = get(stdin.as_fd()).unwrap();
