@@ -106,7 +106,23 @@ impl Chain {
     ///
     /// The caller holds a reader ([`Chain::enter`]) until it has read the extents.
     pub fn resolve(&self, range: Range<u64>, mut each: impl FnMut(Extent) -> Result<()>) -> Result<()> {
-        let mut joiner = Joiner::new(&mut each);
+        self.resolve_with(range, Joiner::new(&mut each))
+    }
+
+    /// As [`Chain::resolve`], from what is in memory: false if that is not enough.
+    pub fn resolve_known(&self, range: Range<u64>, extents: &mut Vec<Extent>) -> bool {
+        let mut each = |extent| {
+            extents.push(extent);
+            Ok(())
+        };
+        self.resolve_with(range, Joiner::known(&mut each)).is_ok()
+    }
+
+    fn resolve_with<F: FnMut(Extent) -> Result<()>>(
+        &self,
+        range: Range<u64>,
+        mut joiner: Joiner<'_, F>,
+    ) -> Result<()> {
         match &self.leaf {
             Some(leaf) => leaf.resolve(self, range, &mut joiner)?,
             None => joiner.push(

@@ -266,6 +266,19 @@ impl Disk {
         Ok(guard)
     }
 
+    /// As [`Disk::resolve_read`], without a look at any file, so that it never waits; `None` if memory does not know it all. `extents`
+    /// may have grown then.
+    ///
+    /// # Errors
+    /// [`crate::Kind::OutOfRange`] beyond the end of the disk.
+    pub fn resolve_known(&self, range: Range<u64>, extents: &mut Vec<Extent>) -> Result<Option<ReadGuard>> {
+        let range = self
+            .chain
+            .check(range.start, range.end.saturating_sub(range.start))?;
+        let guard = ReadGuard::new(&self.chain);
+        Ok(self.chain.resolve_known(range, extents).then_some(guard))
+    }
+
     /// Begins a write of whole sectors, for callers that write the data on their own, to the places the ticket
     /// names. Nothing of it is seen before the ticket is committed.
     ///

@@ -177,6 +177,49 @@ fn payload_can_be_done_outside() {
 }
 
 #[test]
+fn what_memory_knows_is_told_without_a_look_at_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let options = CreateOptions::new();
+    create::dynamic(at("base.vhd"), 8 * MIB, &options).unwrap();
+    let base = Disk::open(at("base.vhd"), &OpenOptions::new()).unwrap();
+    base.write_at(0, &[1; 4096]).unwrap();
+    base.write_at(4 * MIB, &[1; 4096]).unwrap();
+    base.close().unwrap();
+    create::differencing(at("leaf.vhd"), at("base.vhd"), &options).unwrap();
+    let leaf = Disk::open(at("leaf.vhd"), &OpenOptions::new()).unwrap();
+    leaf.write_at(0, &[2; 512]).unwrap();
+    leaf.close().unwrap();
+
+    let disk = Disk::open(at("leaf.vhd"), &OpenOptions::new()).unwrap();
+    let known = |range: std::ops::Range<u64>| {
+        let mut extents = Vec::new();
+        let guard = disk.resolve_known(range, &mut extents).unwrap();
+        guard.map(|_| extents)
+    };
+    let read = |range: std::ops::Range<u64>| {
+        let mut extents = Vec::new();
+        let _guard = disk.resolve_read(range, &mut extents).unwrap();
+        extents
+    };
+    assert_eq!(known(0..4096), None, "the leaf's bitmap was not read yet");
+    assert_eq!(known(4 * MIB..4 * MIB + 512), None, "nor was the parent's");
+    assert_eq!(
+        known(2 * MIB..4 * MIB),
+        Some(read(2 * MIB..4 * MIB)),
+        "nobody has this"
+    );
+    for range in [0..4096, 4 * MIB..4 * MIB + 8192] {
+        let extents = read(range.clone());
+        assert_eq!(known(range), Some(extents));
+    }
+    assert_eq!(
+        kind(disk.resolve_known(8 * MIB..8 * MIB + 1, &mut Vec::new())),
+        Kind::OutOfRange
+    );
+}
+
+#[test]
 fn everything_can_go_to_another_thread() {
     fn sendable<T: Send + Sync + 'static>() {}
     sendable::<Disk>();

@@ -11,7 +11,7 @@ use std::sync::{PoisonError, RwLock};
 
 use super::by_block::ByBlock;
 use super::extent::{Sink, Source};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::format::{bitmap, spec};
 use crate::image::{Image, Layout};
 
@@ -109,7 +109,7 @@ impl Base {
                 SHARED => {
                     let first = chunk << self.shift;
                     let Some((stop, owner)) = self.runs.find(chunk as u32, sector_of(at - first)) else {
-                        self.build(layers, chunk as u32)?;
+                        self.learn(layers, chunk as u32, sink)?;
                         continue;
                     };
                     let end = end.min(first + u64::from(stop) * spec::SECTOR);
@@ -118,7 +118,7 @@ impl Base {
                     continue;
                 }
                 code if code != ZERO && code & UNREAD != 0 => {
-                    self.build(layers, chunk as u32)?;
+                    self.learn(layers, chunk as u32, sink)?;
                     continue;
                 }
                 owner => push(layers, owner, at..end, sink)?,
@@ -126,6 +126,14 @@ impl Base {
             at = end;
         }
         Ok(())
+    }
+
+    /// As [`Base::build`], if files may be read.
+    fn learn(&self, layers: &[Image], chunk: u32, sink: &dyn Sink) -> Result<()> {
+        match layers.first() {
+            Some(leaf) if !sink.may_read() => Err(Error::new(Kind::Cancelled, &leaf.path)),
+            _ => self.build(layers, chunk),
+        }
     }
 
     /// Looks at the bitmaps of all layers that have a block at a chunk, and writes down who has what.

@@ -45,17 +45,33 @@ impl Source {
 pub(crate) trait Sink {
     /// The disk's bytes from `start` to `end` are at `source`. Empty pieces are fine.
     fn push(&mut self, start: u64, end: u64, source: Source) -> Result<()>;
+
+    /// Asked before a file is read to learn what is next: false ends the search with [`crate::Kind::Cancelled`].
+    fn may_read(&self) -> bool;
 }
 
 /// Joins pieces that go on where the one before ended.
 pub(crate) struct Joiner<'a, F: FnMut(Extent) -> Result<()>> {
     held: Option<Extent>,
     each: &'a mut F,
+    may_read: bool,
 }
 
 impl<'a, F: FnMut(Extent) -> Result<()>> Joiner<'a, F> {
     pub fn new(each: &'a mut F) -> Self {
-        Self { held: None, each }
+        Self {
+            held: None,
+            each,
+            may_read: true,
+        }
+    }
+
+    /// One that ends the search where memory does not know what is next.
+    pub fn known(each: &'a mut F) -> Self {
+        Self {
+            may_read: false,
+            ..Self::new(each)
+        }
     }
 
     /// Hands the last piece over.
@@ -65,6 +81,10 @@ impl<'a, F: FnMut(Extent) -> Result<()>> Joiner<'a, F> {
 }
 
 impl<F: FnMut(Extent) -> Result<()>> Sink for Joiner<'_, F> {
+    fn may_read(&self) -> bool {
+        self.may_read
+    }
+
     fn push(&mut self, start: u64, end: u64, source: Source) -> Result<()> {
         if start == end {
             return Ok(());

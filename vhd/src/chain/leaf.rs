@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use super::Chain;
 use super::extent::{Sink, Source};
 use super::space::Space;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::format::{Footer, bitmap, spec};
 use crate::image::sparse::Blocks;
 use crate::image::table::Table;
@@ -208,6 +208,9 @@ impl Leaf {
                     }
                     (_, None) => {
                         drop(shard);
+                        if !sink.may_read() {
+                            return Err(Error::new(Kind::Cancelled, &chain.top().path));
+                        }
                         self.load(chain, block)?;
                         continue;
                     }
