@@ -4,8 +4,11 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(target_os = "linux")]
 pub mod ring;
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(target_os = "windows")]
+use windows as system;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
@@ -20,7 +23,7 @@ pub use linux::{
     space::{allocate, free_space, punch},
     stdio::{StandardInput, standard_output},
     terminal::RawMode,
-    transfer::{DirectFile, open_again, open_direct},
+    transfer::{open_again, open_direct},
     usage::{peak_memory, processor_time},
     virtio,
     volume::volume,
@@ -43,6 +46,7 @@ pub use windows::{
     pty::Pty,
     signals::{on_end, raise_on_end},
     stdio::{RawMode, StandardInput, standard_output},
+    transfer::{open_again, open_direct},
     virtio,
     volume::volume,
     wait::{Interest, Notifier, PollSet, wait},

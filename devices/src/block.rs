@@ -11,18 +11,18 @@ use std::fmt;
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Fill the buffer from the medium.
+    /// From the medium.
     Read,
-    /// Write the buffer to the medium.
+    /// To the medium.
     Write,
-    /// Make all completed writes durable. Offset and buffer are empty.
+    /// Make all completed writes durable. There is neither offset nor data.
     Flush,
-    /// Forget what the medium holds from the offset on: what is read there later is anybody's guess. The buffer is empty.
+    /// Forget what the medium holds from the offset on: what is read there later is anybody's guess. There is no data.
     Discard {
         /// Bytes.
         len: u64,
     },
-    /// Make the medium read as zeros from the offset on, if it can without writing them. The buffer is empty.
+    /// Make the medium read as zeros from the offset on, if it can without writing them. There is no data.
     WriteZeroes {
         /// Bytes.
         len: u64,
@@ -43,25 +43,86 @@ pub enum MediumError {
     Io,
 }
 
-/// One transfer. The buffer travels with it and comes back in the [`Completion`].
+/// A piece of guest memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Guest-physical address.
+    pub address: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// Where a transfer's data goes or comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// A buffer that travels with the request.
+    Buffer(Vec<u8>),
+    /// Guest memory, one piece after the other. Only for media that [reach it](Medium::reaches_memory); a piece that is not all RAM
+    /// fails the request, and part of the data may have moved then.
+    Memory(Vec<Segment>),
+}
+
+impl Data {
+    /// Bytes of the transfer.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Buffer(buffer) => buffer.len() as u64,
+            // A sum that overflows fits no medium.
+            Self::Memory(segments) => segments.iter().fold(0, |len, s| len.saturating_add(s.len)),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The buffer; an empty one if there is none.
+    pub fn into_buffer(self) -> Vec<u8> {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Memory(_) => Vec::new(),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self::Buffer(Vec::new())
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self::Buffer(buffer)
+    }
+}
+
+impl From<Vec<Segment>> for Data {
+    fn from(segments: Vec<Segment>) -> Self {
+        Self::Memory(segments)
+    }
+}
+
+/// One transfer. Its data comes back in the [`Completion`].
 pub struct Request {
     /// What to do.
     pub operation: Operation,
     /// First byte on the medium.
     pub offset: u64,
     /// Where the data goes or comes from; its length is the length of the transfer.
-    pub buffer: Vec<u8>,
+    pub data: Data,
     tag: u64,
     finished: bool,
 }
 
 impl Request {
     /// A request that its sender will know again by `tag`.
-    pub fn new(operation: Operation, offset: u64, buffer: Vec<u8>, tag: u64) -> Self {
+    pub fn new(operation: Operation, offset: u64, data: impl Into<Data>, tag: u64) -> Self {
         Self {
             operation,
             offset,
-            buffer,
+            data: data.into(),
             tag,
             finished: false,
         }
@@ -73,7 +134,7 @@ impl Request {
         Completion {
             operation: self.operation,
             offset: self.offset,
-            buffer: std::mem::take(&mut self.buffer),
+            data: std::mem::take(&mut self.data),
             tag: self.tag,
             result,
         }
@@ -87,7 +148,7 @@ impl fmt::Debug for Request {
             "{:?} {}+{} (tag {})",
             self.operation,
             self.offset,
-            self.buffer.len(),
+            self.data.len(),
             self.tag
         )
     }
@@ -112,8 +173,8 @@ pub struct Completion {
     pub operation: Operation,
     /// First byte on the medium.
     pub offset: u64,
-    /// The request's buffer; after a failed read its contents mean nothing.
-    pub buffer: Vec<u8>,
+    /// The request's; after a failed read it means nothing.
+    pub data: Data,
     /// The sender's tag.
     pub tag: u64,
     /// How it went.
@@ -152,6 +213,10 @@ pub struct MediumInfo {
 pub trait Medium: Send {
     /// What is known of the medium. It does not change while the medium is in the drive.
     fn info(&self) -> &MediumInfo;
+    /// Whether requests may name guest memory, which spares the copy through a buffer.
+    fn reaches_memory(&self) -> bool {
+        false
+    }
     /// Takes a request. Never blocks.
     fn submit(&mut self, request: Request);
     /// The next finished request.

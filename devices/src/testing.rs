@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Stand-ins for what surrounds a chip: memory, time, wires and media that a test holds in its hand.
 
-use crate::block::{Completion, Medium, MediumError, MediumInfo, Operation, Request};
+use crate::block::{Completion, Data, Medium, MediumError, MediumInfo, Operation, Request};
 use crate::bus::lock;
 use crate::clock::{Clock, Nanos, Timer};
 use crate::isa_dma::{IsaDma, Transfer};
@@ -9,6 +9,7 @@ use crate::line::Wire;
 use crate::power::{PowerControl, PowerRequest};
 use crate::ram::{BadAddress, GuestRam};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -32,7 +33,7 @@ impl TestRam {
     }
 }
 
-fn span(address: u64, len: usize, all: usize) -> Result<std::ops::Range<usize>, BadAddress> {
+fn span(address: u64, len: usize, all: usize) -> Result<Range<usize>, BadAddress> {
     let start = usize::try_from(address).map_err(|_| BadAddress { address })?;
     let end = start
         .checked_add(len)
@@ -264,6 +265,9 @@ struct TestMediumState {
     held: bool,
     error: Option<MediumError>,
     operations: Vec<(Operation, u64, usize)>,
+    ram: Option<Arc<dyn GuestRam>>,
+    /// Requests that named guest memory.
+    straight: usize,
 }
 
 impl TestMedium {
@@ -285,6 +289,17 @@ impl TestMedium {
     pub fn with_info(mut self, change: impl FnOnce(&mut MediumInfo)) -> Self {
         change(&mut self.info);
         self
+    }
+
+    /// The same medium, which reaches this memory.
+    pub fn with_ram(self, ram: Arc<dyn GuestRam>) -> Self {
+        lock(&self.state).ram = Some(ram);
+        self
+    }
+
+    /// How many requests have named guest memory.
+    pub fn straight(&self) -> usize {
+        lock(&self.state).straight
     }
 
     /// Keeps requests back until [`release`](TestMedium::release).
@@ -325,25 +340,20 @@ impl TestMedium {
 impl TestMediumState {
     fn carry_out(&mut self, mut request: Request, read_only: bool) {
         self.operations
-            .push((request.operation, request.offset, request.buffer.len()));
+            .push((request.operation, request.offset, request.data.len() as usize));
+        self.straight += usize::from(matches!(request.data, Data::Memory(_)));
         let len = match request.operation {
             Operation::Discard { len } | Operation::WriteZeroes { len } => len as usize,
-            _ => request.buffer.len(),
+            _ => request.data.len() as usize,
         };
         let span = span(request.offset, len, self.data.len());
         let result = match (self.error, request.operation, span) {
             (Some(error), ..) => Err(error),
             (None, Operation::Flush, _) => Ok(()),
             (None, _, Err(_)) => Err(MediumError::OutOfRange),
-            (None, Operation::Read, Ok(span)) => {
-                request.buffer.copy_from_slice(&self.data[span]);
-                Ok(())
-            }
+            (None, Operation::Read, Ok(span)) => self.read(&mut request.data, span),
             (None, ..) if read_only => Err(MediumError::ReadOnly),
-            (None, Operation::Write, Ok(span)) => {
-                self.data[span].copy_from_slice(&request.buffer);
-                Ok(())
-            }
+            (None, Operation::Write, Ok(span)) => self.write(&request.data, span),
             // What is discarded may read as anything: here as what no test expects.
             (None, Operation::Discard { .. }, Ok(span)) => {
                 self.data[span].fill(0xdb);
@@ -355,6 +365,38 @@ impl TestMediumState {
             }
         };
         self.done.push_back(request.complete(result));
+    }
+
+    fn read(&self, into: &mut Data, span: Range<usize>) -> Result<(), MediumError> {
+        let mut rest = &self.data[span];
+        match into {
+            Data::Buffer(buffer) => buffer.copy_from_slice(rest),
+            Data::Memory(segments) => {
+                for segment in segments {
+                    let (now, later) = rest.split_at(segment.len as usize);
+                    let ram = self.ram.as_ref().ok_or(MediumError::Io)?;
+                    ram.write(segment.address, now).map_err(|_| MediumError::Io)?;
+                    rest = later;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, from: &Data, span: Range<usize>) -> Result<(), MediumError> {
+        let mut rest = &mut self.data[span];
+        match from {
+            Data::Buffer(buffer) => rest.copy_from_slice(buffer),
+            Data::Memory(segments) => {
+                for segment in segments {
+                    let (now, later) = rest.split_at_mut(segment.len as usize);
+                    let ram = self.ram.as_ref().ok_or(MediumError::Io)?;
+                    ram.read(segment.address, now).map_err(|_| MediumError::Io)?;
+                    rest = later;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -369,6 +411,10 @@ impl Drop for TestMediumState {
 impl Medium for TestMedium {
     fn info(&self) -> &MediumInfo {
         &self.info
+    }
+
+    fn reaches_memory(&self) -> bool {
+        lock(&self.state).ram.is_some()
     }
 
     fn submit(&mut self, request: Request) {

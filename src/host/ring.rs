@@ -11,13 +11,11 @@
 //! Not everything goes through io_uring that could. What the page cache answers at once costs less by a plain call: buffered writes
 //! (which io_uring hands to a worker thread on most file systems) and single reads are tried that way first.
 
-use super::linux::transfer::{self, Direction};
-use super::linux::uring::Uring;
-use super::{Interest, Notifier, wait};
+use super::system::{transfer, uring::Uring};
+use super::{AsSource, Interest, Notifier, wait};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 
 mod buffer;
 #[cfg(test)]
@@ -83,6 +81,26 @@ pub enum Operation {
     },
 }
 
+/// A file that is read and written past the page cache.
+#[derive(Debug)]
+pub struct DirectFile {
+    /// The file.
+    pub file: File,
+    /// What offsets in the file and lengths have to be multiples of, in bytes.
+    pub offset_alignment: u64,
+    /// What addresses of memory have to be multiples of, in bytes.
+    pub memory_alignment: usize,
+}
+
+/// Which way a transfer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the file.
+    Read,
+    /// To the file.
+    Write,
+}
+
 /// The end of a request: all of it was done, or it failed. A read beyond the file's end fails with
 /// [`io::ErrorKind::UnexpectedEof`]. After a failure part of it may have been done.
 #[derive(Debug)]
@@ -110,13 +128,16 @@ pub(super) enum Progress {
 }
 
 impl Request {
-    /// Takes note of a step: the bytes that it moved, or −errno.
-    pub fn step(&mut self, result: i32) -> Progress {
-        let Ok(moved) = usize::try_from(result) else {
-            return match -result {
-                libc::EINTR | libc::EAGAIN => Progress::Again,
-                errno => Progress::Complete(Err(io::Error::from_raw_os_error(errno))),
-            };
+    /// Takes note of a step: the bytes that it moved.
+    pub fn step(&mut self, result: io::Result<usize>) -> Progress {
+        let moved = match result {
+            Ok(moved) => moved,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => Progress::Again,
+                    _ => Progress::Complete(Err(error)),
+                };
+            }
         };
         let (total, end) = match &self.operation {
             Operation::Sync { .. } => return Progress::Complete(Ok(())),
@@ -288,7 +309,7 @@ impl Ring {
             (Some(uring), _) if !self.ready.is_empty() => uring.submit(&mut self.ready),
             (Some(uring), wake) if uring.under_way() > 0 => uring.wait(wake, &mut self.ready),
             (_, Some(wake)) if self.ready.is_empty() => {
-                wait(&[(wake.as_fd(), Interest::Read)], None).map(drop)
+                wait(&[(wake.as_source(), Interest::Read)], None).map(drop)
             }
             _ => Ok(()),
         }
@@ -329,10 +350,16 @@ fn read_cached(file: &File, request: &mut Request) -> Option<io::Result<()>> {
     if slices.is_empty() {
         return Some(Ok(()));
     }
-    let result = transfer::read_cached(file, offset, slices);
     // Whatever else it is, io_uring says it too.
-    match request.step(result.max(0)) {
+    match request.step(Ok(transfer::read_cached(file, offset, slices))) {
         Progress::Complete(Ok(())) => Some(Ok(())),
         Progress::Complete(Err(_)) | Progress::Again => None,
     }
+}
+
+/// Reads from the page cache, if all of it is there; false if not, and then part of the slices may have changed. Never waits for
+/// the file.
+pub fn read_known(file: &File, offset: u64, into: &Slices) -> bool {
+    let len = into.len();
+    len == 0 || transfer::read_cached(file, offset, into) == len
 }

@@ -8,6 +8,8 @@ pub mod pipe;
 pub mod pty;
 pub mod signals;
 pub mod stdio;
+pub mod transfer;
+pub mod uring;
 pub mod virtio;
 pub mod volume;
 pub mod wait;

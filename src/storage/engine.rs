@@ -7,7 +7,8 @@
 //! here as they do for [`vhd::Disk::read_at`] and [`vhd::Disk::write_at`].
 //!
 //! A flush makes durable what was *completed* before it was pushed. With nothing under way it is done at once; otherwise a thread
-//! of its own does it, so that transfers go on meanwhile, and those that wait for it share one.
+//! of its own does it, so that transfers go on meanwhile, and those that wait for it share one. The same goes for what else has no
+//! transfers: zeroing and discarding.
 //!
 //! # Past the page cache
 //!
@@ -16,8 +17,10 @@
 //! images whose data starts on pages, as this library makes them, and where the host takes single sectors; into others they are
 //! cached. Reads are direct wherever the host's alignment allows. Memory that is not aligned costs a copy.
 
-use crate::host::ring::{Buffer, Caching, Kind, Operation as Move, Ring, RingFile, Slice};
-use crate::host::{DirectFile, Notifier, open_again, open_direct};
+use crate::host::ring::{
+    Buffer, Caching, DirectFile, Kind, Operation as Move, Ring, RingFile, Slices,
+};
+use crate::host::{Notifier, open_again, open_direct};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -37,8 +40,18 @@ pub enum Operation {
     Read,
     /// Write the buffer to the disk.
     Write,
-    /// Make all completed writes durable. Offset and buffer are not looked at.
+    /// Make all completed writes durable. Offset and memory are not looked at.
     Flush,
+    /// Tell that the content is of no use any more, as [`vhd::Disk::discard`]. There is no memory.
+    Discard {
+        /// Bytes.
+        len: u64,
+    },
+    /// Make it zeros, as [`vhd::Disk::write_zeroes`]. There is no memory.
+    WriteZeroes {
+        /// Bytes.
+        len: u64,
+    },
 }
 
 /// A request; all of it comes back in its [`Completion`].
@@ -51,15 +64,15 @@ pub struct Request<T> {
     /// First byte on the disk.
     pub offset: u64,
     /// Where the data goes or comes from; its length is the request's.
-    pub buffer: Buffer,
+    pub memory: Slices,
 }
 
 /// The end of a request.
 #[derive(Debug)]
 pub struct Completion<T> {
-    /// The request; the buffer is the sender's alone again.
+    /// The request; the ring does not use its memory any more.
     pub request: Request<T>,
-    /// How it went. After a failed read the buffer's content means nothing.
+    /// How it went. After a failed read the memory's content means nothing.
     pub result: vhd::Result<()>,
 }
 
@@ -81,7 +94,7 @@ struct Direct {
 struct Active<T> {
     request: Request<T>,
     hold: Hold,
-    /// Stands in for the request's buffer, which is not aligned.
+    /// Stands in for the request's memory, which is not aligned.
     bounce: Option<Buffer>,
     left: usize,
     /// The first failure, with its layer.
@@ -109,8 +122,9 @@ pub struct Engine<T> {
     /// Transfers that the ring has no room for yet.
     backlog: VecDeque<(u64, Move)>,
     done: VecDeque<Completion<T>>,
-    flusher: Option<Flusher<T>>,
-    flushing: usize,
+    aside: Option<Aside<T>>,
+    /// Requests that another thread has.
+    put_aside: usize,
     /// Kept for its room.
     extents: Vec<vhd::Extent>,
 }
@@ -186,8 +200,8 @@ impl<T: Send + 'static> Engine<T> {
             free: Vec::new(),
             backlog: VecDeque::new(),
             done: VecDeque::new(),
-            flusher: None,
-            flushing: 0,
+            aside: None,
+            put_aside: 0,
             extents: Vec::new(),
         })
     }
@@ -216,13 +230,15 @@ impl<T: Send + 'static> Engine<T> {
     /// Requests that were pushed and whose completions were not taken yet.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.active.len() - self.free.len() + self.flushing + self.done.len()
+        self.active.len() - self.free.len() + self.put_aside + self.done.len()
     }
 
     /// Takes a request. Its transfers start with the next [`Engine::submit`].
     pub fn push(&mut self, request: Request<T>) {
         match request.operation {
-            Operation::Flush => self.flush(request),
+            Operation::Flush | Operation::Discard { .. } | Operation::WriteZeroes { .. } => {
+                self.put_aside(request);
+            }
             Operation::Read => self.read(request),
             Operation::Write => self.write(request),
         }
@@ -278,13 +294,13 @@ impl<T: Send + 'static> Engine<T> {
         self.done.push_back(Completion { request, result });
     }
 
-    fn read(&mut self, mut request: Request<T>) {
+    fn read(&mut self, request: Request<T>) {
         let start = request.offset;
-        let end = start.saturating_add(request.buffer.len() as u64);
+        let end = start.saturating_add(request.memory.len() as u64);
         if self.layers.is_empty() {
-            let result = self
-                .disk
-                .read_at(start, request.buffer.bytes().unwrap_or_default());
+            let mut bytes = vec![0; request.memory.len()];
+            let result = self.disk.read_at(start, &mut bytes);
+            request.memory.copy_from(&bytes);
             return self.complete(request, result);
         }
         let mut extents = std::mem::take(&mut self.extents);
@@ -296,33 +312,33 @@ impl<T: Send + 'static> Engine<T> {
         self.extents = extents;
     }
 
-    fn read_extents(&mut self, mut request: Request<T>, guard: vhd::ReadGuard, extents: &[vhd::Extent]) {
+    fn read_extents(&mut self, request: Request<T>, guard: vhd::ReadGuard, extents: &[vhd::Extent]) {
         let start = request.offset;
         let range = |extent: &vhd::Extent| {
             let from = (extent.offset - start) as usize;
             from..from + extent.len as usize
         };
-        let bytes = request.buffer.bytes().unwrap_or_default();
         let mut left = 0;
         for extent in extents {
             match extent.source {
-                vhd::Source::Zero => bytes.get_mut(range(extent)).unwrap_or_default().fill(0),
+                vhd::Source::Zero => request.memory.part(range(extent)).zero(),
                 vhd::Source::File { .. } => left += 1,
             }
         }
         if left == 0 {
             return self.complete(request, Ok(()));
         }
-        let bounce = self.bounce(&request.buffer);
-        let buffer = bounce.as_ref().unwrap_or(&request.buffer);
-        // Slices of the buffer are made before it moves into its place; they stay good there.
-        let transfers: [Option<(usize, u64, Slice)>; 1];
-        let many: Vec<(usize, u64, Slice)>;
+        let bounce = self.bounce(&request.memory);
+        let bounced = bounce.as_ref().map(Buffer::slices);
+        let memory = bounced.as_ref().unwrap_or(&request.memory);
+        // Slices of the memory are made before it moves into its place; they stay good there.
+        let transfers: [Option<(usize, u64, Slices)>; 1];
+        let many: Vec<(usize, u64, Slices)>;
         let mut pieces = extents.iter().filter_map(|extent| match extent.source {
-            vhd::Source::File { layer, offset } => Some((layer, offset, buffer.slice(range(extent))?)),
+            vhd::Source::File { layer, offset } => Some((layer, offset, memory.part(range(extent)))),
             vhd::Source::Zero => None,
         });
-        let list: &mut dyn Iterator<Item = (usize, u64, Slice)> = if left == 1 {
+        let list: &mut dyn Iterator<Item = (usize, u64, Slices)> = if left == 1 {
             transfers = [pieces.next()];
             &mut transfers.into_iter().flatten()
         } else {
@@ -341,23 +357,19 @@ impl<T: Send + 'static> Engine<T> {
             self.start(
                 index,
                 layer,
-                Move::Read {
-                    file,
-                    offset,
-                    into: into.into(),
-                },
+                Move::Read { file, offset, into },
             );
         }
     }
 
-    fn write(&mut self, mut request: Request<T>) {
+    fn write(&mut self, request: Request<T>) {
         let start = request.offset;
-        let end = start.saturating_add(request.buffer.len() as u64);
+        let end = start.saturating_add(request.memory.len() as u64);
         let whole = start.is_multiple_of(SECTOR) && end.is_multiple_of(SECTOR);
         if self.layers.is_empty() || !whole {
-            let result = self
-                .disk
-                .write_at(start, request.buffer.bytes().unwrap_or_default());
+            let mut bytes = vec![0; request.memory.len()];
+            request.memory.copy_to(&mut bytes);
+            let result = self.disk.write_at(start, &bytes);
             return self.complete(request, result);
         }
         let ticket = match self.disk.begin_write(start..end) {
@@ -369,24 +381,23 @@ impl<T: Send + 'static> Engine<T> {
             return self.complete(request, result);
         }
         let mut bounce = if self.direct_writes {
-            self.bounce(&request.buffer)
+            self.bounce(&request.memory)
         } else {
             None
         };
-        if let (Some(bounce), Some(bytes)) = (bounce.as_mut().and_then(Buffer::bytes), request.buffer.bytes())
-        {
-            bounce.copy_from_slice(bytes);
+        if let Some(bounce) = bounce.as_mut().and_then(Buffer::bytes) {
+            request.memory.copy_to(bounce);
         }
-        let buffer = bounce.as_ref().unwrap_or(&request.buffer);
-        let pieces: Vec<(u64, Slice, bool)> = ticket
+        let bounced = bounce.as_ref().map(Buffer::slices);
+        let memory = bounced.as_ref().unwrap_or(&request.memory);
+        let pieces: Vec<(u64, Slices, bool)> = ticket
             .extents()
             .iter()
-            .filter_map(|extent| {
+            .map(|extent| {
                 let from = (extent.offset - start) as usize;
                 // Data that does not start on pages shares one with the image's structures.
                 let pages = extent.file_offset % PAGE == extent.offset % PAGE;
-                let slice = buffer.slice(from..from + extent.len as usize)?;
-                Some((extent.file_offset, slice, pages))
+                (extent.file_offset, memory.part(from..from + extent.len as usize), pages)
             })
             .collect();
         let index = self.place(Active {
@@ -401,24 +412,20 @@ impl<T: Send + 'static> Engine<T> {
             self.start(
                 index,
                 0,
-                Move::Write {
-                    file,
-                    offset,
-                    from: from.into(),
-                },
+                Move::Write { file, offset, from },
             );
         }
     }
 
-    /// A buffer in place of one that direct transfers cannot use.
-    fn bounce(&self, buffer: &Buffer) -> Option<Buffer> {
+    /// A buffer in place of memory that direct transfers cannot use.
+    fn bounce(&self, memory: &Slices) -> Option<Buffer> {
         let alignment = self.layers.iter().filter_map(|layer| layer.direct);
         let alignment = alignment.map(|direct| direct.memory_alignment).max()?;
-        (!buffer.is_aligned(alignment)).then(|| Buffer::zeroed(buffer.len(), alignment))
+        (!memory.is_aligned(alignment)).then(|| Buffer::zeroed(memory.len(), alignment))
     }
 
     /// Which of a layer's files a transfer can use.
-    fn file(&self, layer: usize, offset: u64, memory: &Slice, cached: bool) -> usize {
+    fn file(&self, layer: usize, offset: u64, memory: &Slices, cached: bool) -> usize {
         let Some(files) = self.layers.get(layer) else {
             return usize::MAX;
         };
@@ -461,7 +468,7 @@ impl<T: Send + 'static> Engine<T> {
         self.backlog.push_back((token, transfer));
     }
 
-    /// Takes what the ring and the flusher have completed.
+    /// Takes what the ring and the other thread have completed.
     fn reap(&mut self) {
         while let Some(completion) = self.ring.next() {
             let (layer, index) = (
@@ -483,9 +490,9 @@ impl<T: Send + 'static> Engine<T> {
                 self.finish(active);
             }
         }
-        if let Some(flusher) = &self.flusher {
-            while let Ok(completion) = flusher.done.try_recv() {
-                self.flushing -= 1;
+        if let Some(aside) = &self.aside {
+            while let Ok(completion) = aside.done.try_recv() {
+                self.put_aside -= 1;
                 self.done.push_back(completion);
             }
         }
@@ -494,7 +501,7 @@ impl<T: Send + 'static> Engine<T> {
     /// All transfers of a request have ended.
     fn finish(&mut self, active: Active<T>) {
         let Active {
-            mut request,
+            request,
             hold,
             bounce,
             failure,
@@ -503,10 +510,10 @@ impl<T: Send + 'static> Engine<T> {
         let result = match (hold, failure) {
             (Hold::Read(guard), Some((layer, error))) => Err(guard.fail(layer, error)),
             (Hold::Read(_), None) => {
-                if let (Some(mut bounce), Some(bytes)) = (bounce, request.buffer.bytes())
+                if let Some(mut bounce) = bounce
                     && let Some(read) = bounce.bytes()
                 {
-                    bytes.copy_from_slice(read);
+                    request.memory.copy_from(read);
                 }
                 Ok(())
             }
@@ -516,13 +523,14 @@ impl<T: Send + 'static> Engine<T> {
         self.complete(request, result);
     }
 
-    fn flush(&mut self, request: Request<T>) {
-        if self.active.len() == self.free.len() && self.flushing == 0 {
-            let result = self.disk.flush();
+    /// Does what has no transfers: at once if nothing else is under way, otherwise on a thread of its own.
+    fn put_aside(&mut self, request: Request<T>) {
+        if self.active.len() == self.free.len() && self.put_aside == 0 {
+            let result = apart(&self.disk, &request);
             return self.complete(request, result);
         }
-        let sent = match self.flusher() {
-            Ok(flusher) => flusher
+        let sent = match self.aside() {
+            Ok(aside) => aside
                 .jobs
                 .send(request)
                 .map_err(|mpsc::SendError(request)| request),
@@ -534,32 +542,41 @@ impl<T: Send + 'static> Engine<T> {
             }
         };
         match sent {
-            Ok(()) => self.flushing += 1,
+            Ok(()) => self.put_aside += 1,
             Err(request) => {
-                let result = self.disk.flush();
+                let result = apart(&self.disk, &request);
                 self.complete(request, result);
             }
         }
     }
 
-    fn flusher(&mut self) -> io::Result<&Flusher<T>> {
-        let flusher = match self.flusher.take() {
-            Some(flusher) => flusher,
-            None => Flusher::new(&self.disk, &self.wake)?,
+    fn aside(&mut self) -> io::Result<&Aside<T>> {
+        let aside = match self.aside.take() {
+            Some(aside) => aside,
+            None => Aside::new(&self.disk, &self.wake)?,
         };
-        Ok(self.flusher.insert(flusher))
+        Ok(self.aside.insert(aside))
     }
 }
 
-/// A thread that flushes.
-struct Flusher<T> {
+/// Does a request that has no transfers.
+fn apart<T>(disk: &vhd::Disk, request: &Request<T>) -> vhd::Result<()> {
+    match request.operation {
+        Operation::Discard { len } => disk.discard(request.offset, len),
+        Operation::WriteZeroes { len } => disk.write_zeroes(request.offset, len),
+        Operation::Flush | Operation::Read | Operation::Write => disk.flush(),
+    }
+}
+
+/// A thread for what has no transfers and may take long.
+struct Aside<T> {
     jobs: mpsc::Sender<Request<T>>,
     done: mpsc::Receiver<Completion<T>>,
     /// Ends when the sender is dropped.
     thread: JoinHandle<()>,
 }
 
-impl<T: Send + 'static> Flusher<T> {
+impl<T: Send + 'static> Aside<T> {
     fn new(disk: &Arc<vhd::Disk>, wake: &Arc<Notifier>) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Request<T>>();
         let (results, done) = mpsc::channel();
@@ -567,7 +584,7 @@ impl<T: Send + 'static> Flusher<T> {
         let thread = std::thread::Builder::new().name("flush".into()).spawn(move || {
             for request in queue {
                 // Flushes that wait here find nothing left to write after the first of them.
-                let result = disk.flush();
+                let result = apart(&disk, &request);
                 if results.send(Completion { request, result }).is_err() {
                     return;
                 }
@@ -580,8 +597,8 @@ impl<T: Send + 'static> Flusher<T> {
 
 impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
-        // The flusher holds the disk: whoever closes it next must be the last one.
-        if let Some(Flusher { jobs, done, thread }) = self.flusher.take() {
+        // The other thread holds the disk: whoever closes it next must be the last one.
+        if let Some(Aside { jobs, done, thread }) = self.aside.take() {
             drop((jobs, done));
             let _ = thread.join();
         }

@@ -292,7 +292,7 @@ impl Diskette {
                 self.work = Work::Nothing;
                 match completion.result {
                     Ok(()) => {
-                        let mut data = completion.buffer;
+                        let mut data = completion.data.into_buffer();
                         data.resize(count as usize * SECTOR, 0);
                         self.window = Window { first, data };
                         if count > 1 {

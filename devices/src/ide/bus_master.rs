@@ -11,6 +11,7 @@
 //! | 1 | 1 | the table is longer than the transfer |
 //! | 0 | 0 | the table is shorter than the transfer, or, with ERROR, memory could not be reached |
 
+use crate::block::Segment;
 use crate::ram::GuestRam;
 use bitflags::bitflags;
 
@@ -75,7 +76,13 @@ pub(super) struct BusMaster {
     status: Status,
     table: u32,
     cursor: Cursor,
+    /// How often the engine was started: tells one run of it from the next.
+    starts: u64,
 }
+
+/// A transfer that somebody else does in the engine's place, with how the engine stands when it is done.
+#[derive(Debug)]
+pub(super) struct Claim(BusMaster);
 
 impl BusMaster {
     pub(super) fn read(&self, offset: u8) -> u8 {
@@ -108,6 +115,7 @@ impl BusMaster {
         let started = command.contains(Command::START) && !self.command.contains(Command::START);
         self.command = command;
         if started {
+            self.starts += 1;
             self.status |= Status::ACTIVE;
             self.cursor = Cursor {
                 next: self.table,
@@ -121,6 +129,42 @@ impl BusMaster {
     /// The drive's interrupt line went up.
     pub(super) fn interrupt(&mut self) {
         self.status |= Status::INTERRUPT;
+    }
+
+    /// The engine was started, and has not come to the end of its table.
+    pub(super) fn is_active(&self) -> bool {
+        self.status.contains(Status::ACTIVE)
+    }
+
+    /// Where the next `len` bytes of the table lie, for somebody else to move them; `None` if it has not that many in this direction.
+    /// The engine stands as before until the [claim](Claim) is [paid](Self::pay).
+    pub(super) fn claim(
+        &self,
+        ram: &dyn GuestRam,
+        direction: Direction,
+        len: u64,
+    ) -> Option<(Vec<Segment>, Claim)> {
+        let len = usize::try_from(len).ok()?;
+        let mut after = self.clone();
+        let mut segments: Vec<Segment> = Vec::new();
+        let moved = after.walk(ram, direction, len, |address, _, len| {
+            let len = len as u64;
+            match segments.last_mut() {
+                Some(last) if last.address + last.len == address => last.len += len,
+                _ => segments.push(Segment { address, len }),
+            }
+            true
+        });
+        (moved == len).then_some((segments, Claim(after)))
+    }
+
+    /// What was claimed has been moved. Has no effect on an engine that was stopped meanwhile.
+    pub(super) fn pay(&mut self, claim: Claim) {
+        let Claim(after) = claim;
+        if self.is_active() && self.starts == after.starts {
+            self.cursor = after.cursor;
+            self.status.set(Status::ACTIVE, after.is_active());
+        }
     }
 
     /// Copies `data` to memory and says how much of it fitted.
@@ -286,6 +330,58 @@ mod tests {
         let mut buffer = vec![0; 0x10001];
         assert_eq!(engine.read_memory(&*ram, &mut buffer), 0x10000);
         assert_eq!(&buffer[0xffff..], [7, 0]);
+    }
+
+    #[test]
+    fn a_claim_moves_nothing_until_it_is_paid() {
+        let ram = TestRam::new(0x20000);
+        let regions = [(0x4000, 4), (0x4004, 2), (0x6000, 6)];
+        let segment = |address, len| Segment { address, len };
+        let mut engine = started(&ram, Direction::ToMemory, &regions);
+        let (segments, claim) = engine.claim(&*ram, Direction::ToMemory, 12).unwrap();
+        assert_eq!(
+            segments,
+            [segment(0x4000, 6), segment(0x6000, 6)],
+            "neighbours are one"
+        );
+        assert_eq!(engine.read(2), 1);
+        engine.pay(claim);
+        assert_eq!(engine.read(2), 0, "table and transfer ended together");
+
+        let mut engine = started(&ram, Direction::ToMemory, &regions);
+        let (_, claim) = engine.claim(&*ram, Direction::ToMemory, 5).unwrap();
+        engine.pay(claim);
+        assert_eq!(engine.read(2), 1, "the table is longer");
+        assert_eq!(engine.write_memory(&*ram, &[7; 2]), 2);
+        assert_eq!(ram.get(0x4004, 3), [0, 7, 0], "the rest goes on behind the claim");
+
+        assert!(
+            engine.claim(&*ram, Direction::ToMemory, 100).is_none(),
+            "too short"
+        );
+        assert!(
+            engine.claim(&*ram, Direction::FromMemory, 1).is_none(),
+            "the other way"
+        );
+        assert_eq!(engine.read(2), 1, "and nothing came of that");
+    }
+
+    #[test]
+    fn a_claim_on_an_engine_that_was_stopped_is_void() {
+        let ram = TestRam::new(0x20000);
+        let mut engine = started(&ram, Direction::ToMemory, &[(0x4000, 4)]);
+        let claim = |engine: &BusMaster| engine.claim(&*ram, Direction::ToMemory, 4).unwrap().1;
+        let first = claim(&engine);
+        engine.write(0, 8);
+        engine.pay(first);
+        assert_eq!(engine.read(2), 0);
+        engine.write(0, 9);
+        let second = claim(&engine);
+        engine.write(0, 8);
+        engine.write(0, 9);
+        engine.pay(second);
+        assert_eq!(engine.read(2), 1, "the new run has its whole table to go");
+        assert_eq!(engine.write_memory(&*ram, &[1; 5]), 4);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod geometry;
 mod transfer;
 
-use self::transfer::{ReadEnd, Reads, Writes};
+use self::transfer::{ReadEnd, Reads, Straight, Writes};
 use super::drive::{AtaDevice, Cabling, Fault, Next, Start};
 use super::identify::{self, DiskFacts, Identity};
 use super::registers::{Addressing, TaskFile};
@@ -13,7 +13,7 @@ use super::spec::{
     SMART_KEY, Signature, SmartCommand, Status,
 };
 use super::transfer_mode::DmaMode;
-use crate::block::{Chs, Completion, Medium, Operation, Request};
+use crate::block::{Chs, Completion, Data, Medium, Operation, Request, Segment};
 
 /// The most sectors for one DRQ of READ and WRITE MULTIPLE. It is also the power-on setting: libata takes what it finds.
 const MAX_MULTIPLE: u8 = 128;
@@ -75,6 +75,7 @@ enum Work {
     SectorTaken,
     Read(Reads),
     Write(Writes),
+    Straight(Box<Straight>),
 }
 
 struct State {
@@ -95,9 +96,10 @@ pub struct HardDisk {
     // Book-keeping: a reset does not call back what the medium has already been asked for.
     /// Tag of the running command's requests. Completions with another tag belong to commands that a reset ended.
     tag: u64,
+    /// Reads into buffers, which a reset forgets.
     reads_under_way: usize,
-    /// Writes and flushes.
-    writes_under_way: usize,
+    /// Everything else, which a reset waits for.
+    others_under_way: usize,
     spare: Vec<Vec<u8>>,
     // Volatile state.
     state: State,
@@ -121,7 +123,7 @@ impl HardDisk {
             medium,
             tag: 0,
             reads_under_way: 0,
-            writes_under_way: 0,
+            others_under_way: 0,
             spare: Vec::new(),
             state: State {
                 settings: Settings::new(geometry),
@@ -373,23 +375,24 @@ impl HardDisk {
         }
     }
 
-    fn under_way(&mut self, operation: Operation) -> &mut usize {
-        match operation {
-            Operation::Read => &mut self.reads_under_way,
-            _ => &mut self.writes_under_way,
+    fn under_way(&mut self, operation: Operation, data: &Data) -> &mut usize {
+        match (operation, data) {
+            (Operation::Read, Data::Buffer(_)) => &mut self.reads_under_way,
+            _ => &mut self.others_under_way,
         }
     }
 
-    fn submit(&mut self, operation: Operation, offset: u64, buffer: Vec<u8>) {
-        *self.under_way(operation) += 1;
+    fn submit(&mut self, operation: Operation, offset: u64, data: impl Into<Data>) {
+        let data = data.into();
+        *self.under_way(operation, &data) += 1;
         self.medium
-            .submit(Request::new(operation, offset, buffer, self.tag));
+            .submit(Request::new(operation, offset, data, self.tag));
     }
 
     /// Takes what the medium has completed to the command that it belongs to.
     fn collect(&mut self, work: &mut Work) {
         while let Some(completion) = self.medium.completed() {
-            let under_way = self.under_way(completion.operation);
+            let under_way = self.under_way(completion.operation, &completion.data);
             *under_way = under_way.saturating_sub(1);
             let spent = self.deliver(work, completion);
             self.recycle(spent);
@@ -401,7 +404,26 @@ impl HardDisk {
         match work {
             Work::Read(reads) if completion.tag == self.tag => reads.completed(completion),
             Work::Write(writes) if completion.tag == self.tag => writes.completed(completion),
-            _ => completion.buffer,
+            Work::Straight(straight) if completion.tag == self.tag => {
+                straight.completed(completion.result);
+                Vec::new()
+            }
+            _ => completion.data.into_buffer(),
+        }
+    }
+
+    /// What the running command does next.
+    fn proceed(&mut self, registers: &mut TaskFile) -> Next {
+        match std::mem::take(&mut self.state.work) {
+            Work::None => Next::End(Err(Fault::aborted())),
+            Work::Sector(data) => {
+                self.state.work = Work::SectorTaken;
+                Next::Buffer(data)
+            }
+            Work::SectorTaken => Next::EndOfData,
+            work @ Work::Read(_) => self.next_read(work, registers),
+            work @ Work::Write(_) => self.next_write(work, registers),
+            work @ Work::Straight(_) => self.next_straight(work, registers),
         }
     }
 
@@ -438,16 +460,15 @@ impl AtaDevice for HardDisk {
     }
 
     fn next(&mut self, registers: &mut TaskFile) -> Next {
-        match std::mem::take(&mut self.state.work) {
-            Work::None => Next::End(Err(Fault::aborted())),
-            Work::Sector(data) => {
-                self.state.work = Work::SectorTaken;
-                Next::Buffer(data)
-            }
-            Work::SectorTaken => Next::EndOfData,
-            work @ Work::Read(_) => self.next_read(work, registers),
-            work @ Work::Write(_) => self.next_write(work, registers),
-        }
+        self.proceed(registers)
+    }
+
+    fn straight(&self) -> Option<u64> {
+        self.straight_len()
+    }
+
+    fn go_straight(&mut self, segments: Vec<Segment>) {
+        self.start_straight(segments);
     }
 
     fn give_back(&mut self, buffer: Vec<u8>) {
@@ -468,7 +489,7 @@ impl AtaDevice for HardDisk {
         let mut work = std::mem::take(&mut self.state.work);
         self.collect(&mut work);
         self.state.work = work;
-        self.writes_under_way == 0
+        self.others_under_way == 0
     }
 
     fn soft_reset(&mut self) {

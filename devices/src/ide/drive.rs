@@ -4,6 +4,7 @@
 use super::registers::TaskFile;
 use super::spec::{Error, Signature, Status};
 use super::{HardDisk, PacketDrive};
+use crate::block::Segment;
 
 /// One of the two positions on a channel's cable.
 pub enum Drive {
@@ -124,6 +125,8 @@ pub(super) enum Next {
     Buffer(Vec<u8>),
     /// The medium is at work; ask again when it has completed something.
     Pending,
+    /// What [went straight](AtaDevice::go_straight) failed. It is to be done again in pieces, which find out where.
+    InPieces,
     /// It is over, which the host is told by an interrupt.
     End(Result<(), Fault>),
     /// The host has taken the last block, and that is all there was: PIO data-in ends without an interrupt of its own.
@@ -145,7 +148,16 @@ pub(super) trait AtaDevice {
     fn next(&mut self, registers: &mut TaskFile) -> Next;
     /// Takes back a buffer that the host has emptied (data-in) or filled (data-out).
     fn give_back(&mut self, buffer: Vec<u8>);
-    /// Collects what the medium has completed. True if no write or flush is under way, so that a reset may end.
+    /// How many bytes the DMA command that has just begun moves, if its medium could move them to or from guest memory itself.
+    fn straight(&self) -> Option<u64> {
+        None
+    }
+    /// Has the medium move them, in place of the channel.
+    fn go_straight(&mut self, segments: Vec<Segment>) {
+        drop(segments);
+    }
+    /// Collects what the medium has completed. True if nothing is under way that a reset has to wait for: writes, flushes, and what
+    /// goes straight to guest memory.
     fn settle(&mut self) -> bool;
     /// Software reset or DEVICE RESET: forgets the running command.
     fn soft_reset(&mut self);

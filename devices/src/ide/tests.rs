@@ -129,7 +129,10 @@ struct Host {
 
 impl Host {
     fn new(drives: [Drive; 2]) -> Self {
-        let ram = TestRam::new(0x20_0000);
+        Self::on(TestRam::new(0x20_0000), drives)
+    }
+
+    fn on(ram: Arc<TestRam>, drives: [Drive; 2]) -> Self {
         let wire = TestWire::new();
         let channel = Channel::new(drives, ram.clone(), wire.wire.driver());
         Self { channel, ram, wire }
@@ -139,6 +142,18 @@ impl Host {
     fn with_disk() -> (Self, TestMedium) {
         let medium = medium(2048);
         (Self::new([disk(&medium), Drive::Empty]), medium)
+    }
+
+    /// The same, with a medium that reaches memory.
+    fn with_reaching_disk() -> (Self, TestMedium) {
+        let ram = TestRam::new(0x20_0000);
+        let medium = medium(2048).with_ram(ram.clone());
+        (Self::on(ram, [disk(&medium), Drive::Empty]), medium)
+    }
+
+    /// With both kinds of medium, which must not make a difference.
+    fn each_way() -> [(Self, TestMedium); 2] {
+        [Self::with_disk(), Self::with_reaching_disk()]
     }
 
     fn with_packet() -> (Self, Arc<Mutex<FakePacket>>) {

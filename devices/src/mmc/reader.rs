@@ -241,7 +241,8 @@ impl Reader {
                 continue;
             };
             let fetch = self.fetches.swap_remove(index);
-            let Completion { buffer, result, .. } = completion;
+            let Completion { data, result, .. } = completion;
+            let buffer = data.into_buffer();
             match result {
                 Ok(()) if buffer.len() as u64 == fetch.end - fetch.offset => {
                     if self.pieces.len() >= PIECES {

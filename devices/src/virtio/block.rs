@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The block device: a disk with queues (VIRTIO 1.2, section 5.2).
 //!
-//! A request is taken off its queue, becomes a [`Job`], and is carried out in pieces of at most [`PIECE`] bytes, whose buffers the medium
-//! owns meanwhile; memory of the guest is touched only while the device's lock is held. So a reset needs to forget the jobs, no more: what
-//! the medium still completes for them is dropped, and never reaches a guest that no longer expects it.
+//! A request is taken off its queue, becomes a [`Job`], and is carried out in pieces of at most [`PIECE`] bytes.
+//!
+//! A medium that reaches guest memory moves the pieces of a modern driver straight there. A reset is not over before it has let go of
+//! all of them ([`Kind::settled`]), for which a modern driver waits. A legacy driver does not: for it the medium owns a buffer
+//! meanwhile, and memory is touched only while the device's lock is held; so its reset needs to forget the jobs, no more.
 
 pub mod spec;
 
-use super::transport::Kind;
+use super::transport::{self, Kind};
 use super::{Broken, Ram};
-use crate::block::{Completion, Medium, Operation, Request};
+use crate::block::{Completion, Data, Medium, Operation, Request, Segment};
 use spec::{config, feature, request, status};
 use std::collections::HashMap;
 use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 /// The most bytes that one request to the medium moves.
 const PIECE: u64 = 1 << 20;
@@ -24,13 +26,6 @@ const BUFFERS: u64 = 64 << 20;
 const ROUNDS: usize = 16;
 /// Data segments in a request: what a queue holds beside header and status.
 const SEGMENTS: u32 = super::transport::QUEUE_SIZE as u32 - 2;
-
-/// A piece of guest memory.
-#[derive(Debug, Clone, Copy)]
-struct Segment {
-    address: u64,
-    len: u64,
-}
 
 /// What is left to do for a job.
 #[derive(Debug)]
@@ -100,8 +95,10 @@ pub struct Block {
     queues: u16,
     // Dependencies.
     medium: Box<dyn Medium>,
-    // Book-keeping: no tag is used twice, also across resets.
+    // Book-keeping: no tag is used twice, also across resets; nor does a reset take back what the medium moves.
     tags: u64,
+    /// Requests to the medium that name guest memory.
+    straight: usize,
     // Volatile state.
     state: State,
 }
@@ -161,6 +158,7 @@ impl Block {
             queues,
             medium,
             tags: 0,
+            straight: 0,
             state: State::default(),
         };
         this.reset();
@@ -234,6 +232,9 @@ impl Block {
                     self.end(&job, status::IOERR);
                     return Ok(());
                 }
+                if self.goes_straight() && !in_memory(ram, &job.segments) {
+                    return Err(Broken::Memory);
+                }
                 job.work = if kind == request::IN {
                     Work::Read { from }
                 } else {
@@ -305,16 +306,30 @@ impl Block {
     /// Hands the next piece of a job to the medium, or ends it.
     fn go_on(&mut self, mut job: Job, ram: &Ram) -> Result<(), Broken> {
         let left = (job.total - job.done).min(PIECE);
-        let (operation, offset, buffer) = loop {
-            match &mut job.work {
+        let straight = self.goes_straight();
+        let memory = |job: &Job| -> Data {
+            let segments = pieces(&job.segments, job.done, left);
+            segments.collect::<Vec<_>>().into()
+        };
+        let (operation, offset, data) = loop {
+            match job.work {
+                Work::Read { from } if left > 0 && straight => {
+                    break (Operation::Read, from + job.done, memory(&job));
+                }
+                Work::Write { from } if left > 0 && straight => {
+                    break (Operation::Write, from + job.done, memory(&job));
+                }
                 Work::Read { from } if left > 0 => {
-                    break (Operation::Read, *from + job.done, vec![0; left as usize]);
+                    break (Operation::Read, from + job.done, vec![0; left as usize].into());
                 }
                 Work::Write { from } if left > 0 => {
                     let mut buffer = vec![0; left as usize];
                     copy_in(ram, &job.segments, job.done, &mut buffer)?;
-                    break (Operation::Write, *from + job.done, buffer);
+                    break (Operation::Write, from + job.done, buffer.into());
                 }
+                _ => {}
+            }
+            match &mut job.work {
                 Work::Ranges { zero, left } if !left.is_empty() => {
                     let (offset, len) = left.pop().unwrap_or_default();
                     let operation = if *zero {
@@ -322,11 +337,11 @@ impl Block {
                     } else {
                         Operation::Discard { len }
                     };
-                    break (operation, offset, Vec::new());
+                    break (operation, offset, Data::default());
                 }
                 Work::Flush => {
                     job.work = Work::None;
-                    break (Operation::Flush, 0, Vec::new());
+                    break (Operation::Flush, 0, Data::default());
                 }
                 Work::Write { .. } | Work::Ranges { .. } if job.write_through => job.work = Work::Flush,
                 Work::Read { .. } | Work::Write { .. } | Work::Ranges { .. } | Work::None => {
@@ -336,11 +351,28 @@ impl Block {
             }
         };
         self.tags += 1;
-        self.state.buffered += buffer.len() as u64;
+        match &data {
+            Data::Buffer(buffer) => self.state.buffered += buffer.len() as u64,
+            Data::Memory(_) => self.straight += 1,
+        }
         self.state.jobs.insert(self.tags, job);
         self.medium
-            .submit(Request::new(operation, offset, buffer, self.tags));
+            .submit(Request::new(operation, offset, data, self.tags));
         Ok(())
+    }
+
+    /// Whether the medium moves data to and from guest memory itself.
+    fn goes_straight(&self) -> bool {
+        self.medium.reaches_memory() && self.state.features & transport::feature::VERSION_1 != 0
+    }
+
+    /// The next piece that the medium has done.
+    fn next_completed(&mut self) -> Option<Completion> {
+        let completion = self.medium.completed()?;
+        if matches!(completion.data, Data::Memory(_)) {
+            self.straight = self.straight.saturating_sub(1);
+        }
+        Some(completion)
     }
 
     /// The medium has done a piece.
@@ -349,14 +381,16 @@ impl Block {
         let Some(mut job) = self.state.jobs.remove(&completion.tag) else {
             return Ok(());
         };
-        let len = completion.buffer.len() as u64;
-        self.state.buffered = self.state.buffered.saturating_sub(len);
+        let len = completion.data.len();
+        if let Data::Buffer(buffer) = &completion.data {
+            self.state.buffered = self.state.buffered.saturating_sub(buffer.len() as u64);
+        }
         if completion.result.is_err() {
             self.end(&job, status::IOERR);
             return Ok(());
         }
-        if matches!(job.work, Work::Read { .. }) {
-            copy_out(ram, &job.segments, job.done, &completion.buffer)?;
+        if let (Work::Read { .. }, Data::Buffer(buffer)) = (&job.work, &completion.data) {
+            copy_out(ram, &job.segments, job.done, buffer)?;
         }
         job.done += len;
         self.go_on(job, ram)
@@ -444,6 +478,12 @@ impl Kind for Block {
         };
     }
 
+    fn settled(&mut self) -> bool {
+        // Nobody waits for these any more.
+        while self.next_completed().is_some() {}
+        self.straight == 0
+    }
+
     fn serve(&mut self, index: u16, queue: &mut Queue, ram: &Ram) -> Result<(), Broken> {
         let bit = 1 << index;
         self.state.waiting &= !bit;
@@ -469,7 +509,7 @@ impl Kind for Block {
     fn settle(&mut self, queues: &mut [Queue], ram: &Ram) -> Result<u64, Broken> {
         let mut touched = 0;
         for _ in 0..ROUNDS {
-            while let Some(completion) = self.medium.completed() {
+            while let Some(completion) = self.next_completed() {
                 self.completed(&completion, ram)?;
             }
             touched |= self.hand_back(queues, ram)?;
@@ -516,31 +556,42 @@ fn skip(segments: &mut [Segment], mut count: u64) {
     }
 }
 
+/// Whether all of the segments is RAM.
+fn in_memory(ram: &Ram, segments: &[Segment]) -> bool {
+    let mut segments = segments.iter();
+    segments.all(|s| s.len == 0 || ram.check_range(GuestAddress(s.address), s.len as usize))
+}
+
 /// The pieces of memory behind `len` bytes from byte `at` of the segments on.
-fn pieces(segments: &[Segment], at: u64, len: u64) -> impl Iterator<Item = (GuestAddress, usize)> {
+fn pieces(segments: &[Segment], at: u64, len: u64) -> impl Iterator<Item = Segment> {
     let (mut skip, mut left) = (at, len);
     segments.iter().filter_map(move |segment| {
         let inside = skip.min(segment.len);
         skip -= inside;
         let part = (segment.len - inside).min(left);
         left -= part;
-        (part > 0).then(|| (GuestAddress(segment.address.wrapping_add(inside)), part as usize))
+        (part > 0).then(|| Segment {
+            address: segment.address.wrapping_add(inside),
+            len: part,
+        })
     })
 }
 
 fn copy_in(ram: &Ram, segments: &[Segment], at: u64, mut buffer: &mut [u8]) -> Result<(), Broken> {
-    for (address, len) in pieces(segments, at, buffer.len() as u64) {
-        let (part, rest) = buffer.split_at_mut(len);
-        ram.read_slice(part, address).map_err(|_| Broken::Memory)?;
+    for Segment { address, len } in pieces(segments, at, buffer.len() as u64) {
+        let (part, rest) = buffer.split_at_mut(len as usize);
+        ram.read_slice(part, GuestAddress(address))
+            .map_err(|_| Broken::Memory)?;
         buffer = rest;
     }
     Ok(())
 }
 
 fn copy_out(ram: &Ram, segments: &[Segment], at: u64, mut buffer: &[u8]) -> Result<(), Broken> {
-    for (address, len) in pieces(segments, at, buffer.len() as u64) {
-        let (part, rest) = buffer.split_at(len);
-        ram.write_slice(part, address).map_err(|_| Broken::Memory)?;
+    for Segment { address, len } in pieces(segments, at, buffer.len() as u64) {
+        let (part, rest) = buffer.split_at(len as usize);
+        ram.write_slice(part, GuestAddress(address))
+            .map_err(|_| Broken::Memory)?;
         buffer = rest;
     }
     Ok(())

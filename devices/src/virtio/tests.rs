@@ -306,10 +306,11 @@ fn large_requests_go_in_pieces() {
 
 #[test]
 fn what_a_guest_has_under_way_is_bounded() {
-    let mut d = Driver::plugged(disk(), 1);
+    let mut d = Driver::with(disk(), 1, false);
     d.size = 256;
     d.start(0);
     d.medium.hold();
+    assert_eq!(d.medium.straight(), 0);
     // 80 requests of 4 MiB into the same buffer, three descriptors each; of each a MiB is under way at a time.
     let (at, first) = d.request(0, request::IN, 0, &vec![0; 4 * MIB], true);
     let header = at - 16;
@@ -330,8 +331,49 @@ fn what_a_guest_has_under_way_is_bounded() {
 }
 
 #[test]
-fn a_reset_forgets_what_is_under_way() {
+fn data_goes_straight_where_it_can() {
+    let before = disk().data();
     let mut d = Driver::modern(disk(), 0);
+    assert_eq!(d.read(5, 512).1, before[5 * 512..6 * 512]);
+    assert_eq!(d.write(5, &[9; 2 * MIB]), status::OK);
+    assert_eq!(d.medium.straight(), 3, "a read, and a write in two pieces");
+    assert_eq!(d.medium.data()[2560..2560 + 2 * MIB], [9; 2 * MIB]);
+    let mut d = Driver::legacy(disk());
+    assert_eq!(d.read(5, 512).1, before[5 * 512..6 * 512]);
+    assert_eq!(
+        d.medium.straight(),
+        0,
+        "a legacy driver does not wait for a reset to end"
+    );
+}
+
+#[test]
+fn a_reset_lasts_until_memory_is_let_go() {
+    let mut d = Driver::modern(disk(), 0);
+    d.medium.hold();
+    let (at, ended) = d.request(0, request::IN, 0, &[0x55; 512], true);
+    d.kick(0);
+    d.set(COMMON + 20, &[0]);
+    assert_eq!(
+        d.status(),
+        KNOWN | FEATURES_OK | DRIVER_OK,
+        "the reset is under way"
+    );
+    d.set(COMMON + 20, &[0]);
+    assert_eq!(d.status(), KNOWN | FEATURES_OK | DRIVER_OK, "still");
+    d.medium.release();
+    assert_eq!(d.status(), 0);
+    assert_ne!(d.bytes(at, 512), [0x55; 512]);
+    assert_eq!(d.bytes(ended, 1), [0xee], "but the request is forgotten");
+    assert!(d.messages.lock().unwrap().is_empty());
+    d.start(0);
+    assert_eq!(d.read(0, 512).0, status::OK, "and the device works");
+}
+
+#[test]
+fn a_reset_forgets_what_is_under_way() {
+    let mut d = Driver::with(disk(), 1, false);
+    d.start(0);
     d.medium.hold();
     let (at, ended) = d.request(0, request::IN, 0, &[0x55; 512], true);
     d.kick(0);

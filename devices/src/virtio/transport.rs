@@ -41,8 +41,10 @@ pub trait Kind: Send {
     fn write_config(&mut self, offset: u64, data: &[u8]);
     /// The driver is ready, and has chosen these of all features.
     fn start(&mut self, features: u64);
-    /// Forgets the driver. Requests under way end without effect on memory.
+    /// Forgets the driver. Until the device has [settled](Kind::settled), requests of a modern driver may still move data.
     fn reset(&mut self);
+    /// After a reset: whether nothing that was under way touches memory any more.
+    fn settled(&mut self) -> bool;
     /// Takes the requests that a queue holds.
     fn serve(&mut self, index: u16, queue: &mut Queue, ram: &Ram) -> Result<(), Broken>;
     /// Hands back what is done. The queues whose driver wants to hear of it are bits of the result.
@@ -71,8 +73,24 @@ pub enum Area {
 
 struct State {
     status: u8,
+    /// The status before the reset that is not over yet; 0 if none is under way.
+    left: u8,
     driver_features: u64,
     queues: Vec<Queue>,
+}
+
+impl State {
+    fn new(left: u8, queue_count: u16) -> Self {
+        Self {
+            status: 0,
+            left,
+            driver_features: 0,
+            // The size is a power of two in range, which is all that can be wrong.
+            queues: (0..queue_count)
+                .filter_map(|_| Queue::new(QUEUE_SIZE).ok())
+                .collect(),
+        }
+    }
 }
 
 /// A device between its driver and its bus.
@@ -87,11 +105,7 @@ pub struct Transport<K> {
 impl<K: Kind> Transport<K> {
     /// A device as after reset.
     pub fn new(kind: K, ram: Ram) -> Self {
-        let state = State {
-            status: 0,
-            driver_features: 0,
-            queues: queues(kind.queues()),
-        };
+        let state = State::new(0, kind.queues());
         Self { ram, kind, state }
     }
 
@@ -118,9 +132,12 @@ impl<K: Kind> Transport<K> {
         }
     }
 
-    /// The device status.
-    pub fn status(&self) -> u8 {
-        self.state.status
+    /// The device status. A reset shows what was before it until it is over.
+    pub fn status(&mut self) -> u8 {
+        if self.state.left != 0 && self.kind.settled() {
+            self.state.left = 0;
+        }
+        self.state.status | self.state.left
     }
 
     /// The driver sets the status; 0 resets the device.
@@ -164,11 +181,12 @@ impl<K: Kind> Transport<K> {
     /// Puts the device into reset state.
     pub fn reset(&mut self) {
         self.kind.reset();
-        self.state = State {
-            status: 0,
-            driver_features: 0,
-            queues: queues(self.kind.queues()),
+        let left = if self.kind.settled() {
+            0
+        } else {
+            self.state.status | self.state.left
         };
+        self.state = State::new(left, self.kind.queues());
     }
 
     /// How many queues there are.
@@ -262,9 +280,4 @@ impl<K: Kind> Transport<K> {
     pub fn write_config(&mut self, offset: u64, data: &[u8]) {
         self.kind.write_config(offset, data);
     }
-}
-
-fn queues(count: u16) -> Vec<Queue> {
-    // The size is a power of two in range, which is all that can be wrong.
-    (0..count).filter_map(|_| Queue::new(QUEUE_SIZE).ok()).collect()
 }

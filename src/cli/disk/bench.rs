@@ -3,7 +3,7 @@
 
 use super::files;
 use crate::cli::{Error, exit, size};
-use crate::host::ring::{Buffer, Caching, Kind};
+use crate::host::ring::{Buffer, Caching, Kind, Slices};
 use crate::host::{peak_memory, processor_time};
 use crate::storage::engine::{Engine, Operation, Request};
 use serde::Serialize;
@@ -144,11 +144,11 @@ impl Args {
         let start = Instant::now();
         let mut next = 0;
         for (tag, buffer) in buffers
-            .drain(..)
+            .iter()
             .enumerate()
             .take(self.count.min(u64::from(self.depth)) as usize)
         {
-            engine.push(self.request(disk, tag, next, buffer));
+            engine.push(self.request(disk, tag, next, buffer.slices()));
             next += 1;
         }
         while engine.under_way() > 0 {
@@ -157,7 +157,7 @@ impl Args {
             let now = Instant::now();
             while let Some(completion) = engine.next() {
                 completion.result.map_err(|e| Error::wrong(&e))?;
-                let Request { tag, buffer, .. } = completion.request;
+                let Request { tag, memory, .. } = completion.request;
                 let Some(begun) = begun.get_mut(tag) else { continue };
                 latencies.add(now.duration_since(*begun));
                 *begun = now;
@@ -170,11 +170,11 @@ impl Args {
                         tag: FLUSH,
                         operation: Operation::Flush,
                         offset: 0,
-                        buffer: Buffer::zeroed(0, 1),
+                        memory: Slices::default(),
                     });
                 }
                 if next < self.count {
-                    engine.push(self.request(disk, tag, next, buffer));
+                    engine.push(self.request(disk, tag, next, memory));
                     next += 1;
                 }
             }
@@ -203,7 +203,7 @@ impl Args {
         })
     }
 
-    fn request(&self, disk: &vhd::Disk, tag: usize, index: u64, buffer: Buffer) -> Request<usize> {
+    fn request(&self, disk: &vhd::Disk, tag: usize, index: u64, memory: Slices) -> Request<usize> {
         // The last place where a whole request fits.
         let places = u128::from(disk.len() - self.bs) + 1;
         let step = u128::from(self.step.unwrap_or(self.bs));
@@ -217,7 +217,7 @@ impl Args {
             operation,
             // A wrap must not make aligned requests unaligned.
             offset: place - place % self.bs,
-            buffer,
+            memory,
         }
     }
 }

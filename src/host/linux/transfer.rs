@@ -2,21 +2,12 @@
 //! Single transfers between slices of memory and files, and files past the page cache.
 
 use super::check;
-use crate::host::ring::{Slice, Slices};
+use crate::host::ring::{DirectFile, Direction, Slice, Slices};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-
-/// Which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the file.
-    Read,
-    /// To the file.
-    Write,
-}
 
 /// The most pieces that the kernel takes at once (`UIO_MAXIOV`). A request of more is done in steps.
 const MAX_VECTORS: usize = 1024;
@@ -42,12 +33,18 @@ fn vector(slice: &Slice, skip: usize) -> libc::iovec {
     }
 }
 
-/// Moves some bytes, of what is behind the first `skip` ones; says how many, or −errno.
-pub fn blocking(direction: Direction, file: &File, offset: u64, slices: &Slices, skip: usize) -> i32 {
+/// Moves some bytes, of what is behind the first `skip` ones; says how many.
+pub fn blocking(
+    direction: Direction,
+    file: &File,
+    offset: u64,
+    slices: &Slices,
+    skip: usize,
+) -> io::Result<usize> {
     let mut pieces = Vec::new();
     vectors(slices, skip, &mut pieces);
     let (Ok(offset), count) = (i64::try_from(offset), pieces.len() as libc::c_int) else {
-        return -libc::EINVAL;
+        return Err(io::ErrorKind::InvalidInput.into());
     };
     let fd = file.as_raw_fd();
     result(match direction {
@@ -58,13 +55,13 @@ pub fn blocking(direction: Direction, file: &File, offset: u64, slices: &Slices,
     })
 }
 
-/// Reads what is in the page cache, without waiting for more; says how many bytes, or −errno.
-pub fn read_cached(file: &File, offset: u64, slices: &Slices) -> i32 {
+/// Reads what is in the page cache, without waiting for more; says how many bytes that was.
+pub fn read_cached(file: &File, offset: u64, slices: &Slices) -> usize {
     let Ok(offset) = i64::try_from(offset) else {
-        return -libc::EINVAL;
+        return 0;
     };
     let fd = file.as_raw_fd();
-    result(match slices {
+    let read = match slices {
         Slices::One(slice) => {
             let piece = vector(slice, 0);
             // SAFETY: the vector describes memory that the slice keeps alive, and that nobody has a reference to.
@@ -84,33 +81,18 @@ pub fn read_cached(file: &File, offset: u64, slices: &Slices) -> i32 {
                 )
             }
         }
-    })
+    };
+    usize::try_from(read).unwrap_or(0)
 }
 
-/// Makes a file's data and length durable; zero, or −errno.
-pub fn sync(file: &File) -> i32 {
+/// Makes a file's data and length durable; moves nothing.
+pub fn sync(file: &File) -> io::Result<usize> {
     // SAFETY: takes numbers only, and the descriptor is open while `file` is borrowed.
     result(unsafe { libc::fdatasync(file.as_raw_fd()) } as isize)
 }
 
-fn result(returned: isize) -> i32 {
-    if returned < 0 {
-        -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
-    } else {
-        // The kernel moves less than 2 GiB in one call.
-        returned as i32
-    }
-}
-
-/// A file that is read and written past the page cache.
-#[derive(Debug)]
-pub struct DirectFile {
-    /// The file.
-    pub file: File,
-    /// What offsets in the file and lengths have to be multiples of, in bytes.
-    pub offset_alignment: u64,
-    /// What addresses of memory have to be multiples of, in bytes.
-    pub memory_alignment: usize,
+fn result(returned: isize) -> io::Result<usize> {
+    usize::try_from(returned).map_err(|_| io::Error::last_os_error())
 }
 
 /// Opens a file once more that is open already: the new handle has no part in the lock that `file` may have.

@@ -5,8 +5,8 @@
 //! completion of it was seen. Nothing else frees a slot; and if completions cannot be had any more, the slots are leaked.
 
 use super::poll::Notifier;
-use super::transfer::{self, Direction};
-use crate::host::ring::{Completion, Progress, Request, RingFile};
+use super::transfer;
+use crate::host::ring::{Completion, Direction, Progress, Request, RingFile};
 use io_uring::{IoUring, opcode, squeue, types};
 use std::collections::VecDeque;
 use std::io;
@@ -167,7 +167,7 @@ impl Uring {
             let Some(request) = &mut slot.request else {
                 continue;
             };
-            match request.step(entry.result()) {
+            match request.step(moved(entry.result())) {
                 Progress::Again => self.enqueue(index),
                 Progress::Complete(result) => {
                     ready.push_back(Completion {
@@ -223,6 +223,11 @@ impl Uring {
             }
         }
     }
+}
+
+/// The bytes that a request has moved, from what the kernel says: that, or −errno.
+fn moved(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
 }
 
 /// Makes an end of a call that is no failure a good one: a signal, or that the kernel wants completions to be taken first. The

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Memory that the kernel may use while a request is under way.
 //!
-//! A [`Buffer`] is owned by one place; the parts of it that requests use are [`Slice`]s. Each slice keeps the memory alive, and as
-//! long as there is one, nobody gets at the bytes: so the kernel may read and write them at any time until the request's
-//! completion, which drops its slices. Two requests into the same bytes race in the kernel only, as on a real disk controller.
+//! Requests use [`Slices`]: pieces of a [`Buffer`], or of guest memory. Each piece keeps the memory that it is a part of alive. As long
+//! as there is one of a buffer, nobody gets at the buffer's bytes: so the kernel may read and write them at any time until the
+//! request's completion, which drops its slices. Guest memory is the guest's as well, at any time, as it is for a real bus master; so
+//! nobody ever has a reference to it. Two requests into the same bytes race in the kernel only, as on a real disk controller.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -11,20 +12,21 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
 /// An allocation that is reached by raw pointers only.
-struct Memory {
+struct Allocation {
     base: NonNull<u8>,
     len: usize,
     layout: Layout,
 }
 
 // SAFETY: the allocation is owned by this value and has no thread of its own.
-unsafe impl Send for Memory {}
+unsafe impl Send for Allocation {}
 // SAFETY: shared references give nothing but the address; see `Buffer::bytes` for who may use it.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for Allocation {}
 
-impl Drop for Memory {
+impl Drop for Allocation {
     fn drop(&mut self) {
         if self.layout.size() != 0 {
             // SAFETY: `base` was allocated with this layout, and the last owner is going.
@@ -35,7 +37,7 @@ impl Drop for Memory {
 
 /// Bytes for requests.
 pub struct Buffer {
-    memory: Arc<Memory>,
+    memory: Arc<Allocation>,
 }
 
 impl Buffer {
@@ -56,7 +58,7 @@ impl Buffer {
             // SAFETY: the layout's size is not zero.
             NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
         };
-        let memory = Arc::new(Memory { base, len, layout });
+        let memory = Arc::new(Allocation { base, len, layout });
         Self { memory }
     }
 
@@ -72,12 +74,6 @@ impl Buffer {
         self.memory.len == 0
     }
 
-    /// Whether its address is a multiple of `alignment`.
-    #[must_use]
-    pub fn is_aligned(&self, alignment: usize) -> bool {
-        self.memory.base.addr().get().is_multiple_of(alignment.max(1))
-    }
-
     /// The bytes; `None` while a request uses any of them.
     pub fn bytes(&mut self) -> Option<&mut [u8]> {
         let memory = Arc::get_mut(&mut self.memory)?;
@@ -86,13 +82,13 @@ impl Buffer {
         Some(unsafe { std::slice::from_raw_parts_mut(memory.base.as_ptr(), memory.len) })
     }
 
-    /// A part of it for a request; `None` if it does not have that part.
+    /// All of it for a request.
     #[must_use]
-    pub fn slice(&self, range: Range<usize>) -> Option<Slice> {
-        (range.start <= range.end && range.end <= self.memory.len).then(|| Slice {
-            memory: Arc::clone(&self.memory),
-            start: range.start,
-            len: range.end - range.start,
+    pub fn slices(&self) -> Slices {
+        Slices::One(Slice {
+            keeper: Keeper::Buffer(Arc::clone(&self.memory)),
+            base: self.memory.base,
+            len: self.memory.len,
         })
     }
 
@@ -117,7 +113,7 @@ impl From<Vec<u8>> for Buffer {
         let layout = Layout::array::<u8>(bytes.capacity()).expect("the layout of a vector");
         let base = NonNull::from(bytes.as_mut_slice()).cast();
         let len = bytes.len();
-        let memory = Arc::new(Memory { base, len, layout });
+        let memory = Arc::new(Allocation { base, len, layout });
         Self { memory }
     }
 }
@@ -128,12 +124,25 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// A part of a [`Buffer`] that a request uses.
+/// What a slice is a part of, and keeps alive.
+#[derive(Clone)]
+#[expect(dead_code, reason = "they are held, not looked at")]
+enum Keeper {
+    Buffer(Arc<Allocation>),
+    Guest(Arc<GuestMemoryMmap>),
+}
+
+/// A part of a [`Buffer`], or of guest memory, that a request uses.
 pub struct Slice {
-    memory: Arc<Memory>,
-    start: usize,
+    keeper: Keeper,
+    base: NonNull<u8>,
     len: usize,
 }
+
+// SAFETY: the memory that the slice keeps may be used from any thread: see the module. A slice gives nobody a reference to it.
+unsafe impl Send for Slice {}
+// SAFETY: as above.
+unsafe impl Sync for Slice {}
 
 impl Slice {
     /// Bytes of it.
@@ -148,35 +157,71 @@ impl Slice {
         self.len == 0
     }
 
-    /// Whether its address is a multiple of `alignment`.
-    #[must_use]
-    pub fn is_aligned(&self, alignment: usize) -> bool {
-        self.address().addr().is_multiple_of(alignment.max(1))
-    }
-
     /// Where it is, for the kernel. What is there is valid for as long as the slice lives.
     pub(in crate::host) fn address(&self) -> *mut u8 {
-        // SAFETY: `start` is inside of the allocation, or at its end.
-        unsafe { self.memory.base.as_ptr().add(self.start) }
+        self.base.as_ptr()
+    }
+
+    /// The bytes from `start` on, `len` of them at most.
+    fn part(&self, start: usize, len: usize) -> Self {
+        let start = start.min(self.len);
+        Self {
+            keeper: self.keeper.clone(),
+            // SAFETY: `start` is inside of the memory, or at its end.
+            base: unsafe { self.base.add(start) },
+            len: len.min(self.len - start),
+        }
+    }
+
+    /// The bytes, for copies that others may get in the way of.
+    fn bytes(&self) -> VolatileSlice<'_> {
+        // SAFETY: the memory is valid for as long as the slice, which is borrowed, and nobody has a reference to it.
+        unsafe { VolatileSlice::new(self.base.as_ptr(), self.len) }
     }
 }
 
 impl fmt::Debug for Slice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slice({}+{})", self.start, self.len)
+        write!(f, "Slice({} bytes)", self.len)
     }
 }
 
-/// The slices of one request, in the order of the file's bytes. One is the rule, and costs no allocation.
+/// The memory of one request, in the order of the file's bytes. One piece is the rule, and costs no allocation.
 #[derive(Debug)]
 pub enum Slices {
     /// All of it in one piece.
     One(Slice),
-    /// In several.
+    /// In several, or none.
     Many(Vec<Slice>),
 }
 
+impl Default for Slices {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
 impl Slices {
+    /// Pieces of guest memory, by their addresses and lengths in bytes; `None` if a part of them is no memory.
+    #[must_use]
+    pub fn guest(
+        memory: &Arc<GuestMemoryMmap>,
+        pieces: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Option<Self> {
+        let mut slices = Self::default();
+        for (address, len) in pieces {
+            for slice in memory.get_slices(GuestAddress(address), usize::try_from(len).ok()?) {
+                let slice = slice.ok()?;
+                slices.push(Slice {
+                    keeper: Keeper::Guest(Arc::clone(memory)),
+                    base: NonNull::new(slice.ptr_guard_mut().as_ptr())?,
+                    len: slice.len(),
+                });
+            }
+        }
+        Some(slices)
+    }
+
     /// Bytes of all of them.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -187,6 +232,19 @@ impl Slices {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether all addresses, and all lengths, are multiples of `alignment`, or there is but one piece and its address is.
+    #[must_use]
+    pub fn is_aligned(&self, alignment: usize) -> bool {
+        let alignment = alignment.max(1);
+        let at = |slice: &Slice| slice.address().addr().is_multiple_of(alignment);
+        match self {
+            Self::One(slice) => at(slice),
+            Self::Many(slices) => slices
+                .iter()
+                .all(|slice| at(slice) && slice.len.is_multiple_of(alignment)),
+        }
     }
 
     /// All of them.
@@ -200,16 +258,61 @@ impl Slices {
 
     /// One more behind them.
     pub fn push(&mut self, slice: Slice) {
-        match self {
-            Self::Many(slices) => slices.push(slice),
-            Self::One(_) => {
-                let Self::One(first) = std::mem::replace(self, Self::Many(Vec::with_capacity(8))) else {
-                    return;
-                };
-                if let Self::Many(slices) = self {
-                    slices.extend([first, slice]);
-                }
+        match std::mem::take(self) {
+            Self::Many(slices) if slices.is_empty() => *self = Self::One(slice),
+            Self::Many(mut slices) => {
+                slices.push(slice);
+                *self = Self::Many(slices);
             }
+            Self::One(first) => *self = Self::Many(vec![first, slice]),
+        }
+    }
+
+    /// Some of the bytes; fewer if there are not that many.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let mut part = Self::default();
+        let (mut skip, mut left) = (range.start, range.len());
+        for slice in self.as_slice() {
+            let lead = skip.min(slice.len);
+            skip -= lead;
+            let len = left.min(slice.len - lead);
+            left -= len;
+            if len > 0 {
+                part.push(slice.part(lead, len));
+            }
+        }
+        part
+    }
+
+    /// Makes all bytes zeros.
+    pub fn zero(&self) {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        for slice in self.as_slice() {
+            let bytes = slice.bytes();
+            for at in (0..slice.len).step_by(ZEROS.len()) {
+                let len = ZEROS.len().min(slice.len - at);
+                // Cannot fail: the range is inside.
+                let _ = bytes.write_slice(&ZEROS[..len], at);
+            }
+        }
+    }
+
+    /// Fills `buffer`, as far as there are bytes.
+    pub fn copy_to(&self, mut buffer: &mut [u8]) {
+        for slice in self.as_slice() {
+            let (now, later) = buffer.split_at_mut(slice.len.min(buffer.len()));
+            let _ = slice.bytes().read_slice(now, 0);
+            buffer = later;
+        }
+    }
+
+    /// Copies `data` here, as far as there is room.
+    pub fn copy_from(&self, mut data: &[u8]) {
+        for slice in self.as_slice() {
+            let (now, later) = data.split_at(slice.len.min(data.len()));
+            let _ = slice.bytes().write_slice(now, 0);
+            data = later;
         }
     }
 }

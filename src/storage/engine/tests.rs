@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 use super::*;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vhd::testing::Dice;
@@ -94,22 +95,28 @@ fn engine(path: &Path, way: Way, read_only: bool) -> (Arc<vhd::Disk>, Engine<u64
     (disk, engine.unwrap())
 }
 
-fn request(tag: u64, operation: Operation, offset: u64, buffer: Buffer) -> Request<u64> {
+fn request(tag: u64, operation: Operation, offset: u64, memory: Slices) -> Request<u64> {
     Request {
         tag,
         operation,
         offset,
-        buffer,
+        memory,
     }
 }
 
-/// Does one request.
-fn alone(engine: &mut Engine<u64>, operation: Operation, offset: u64, buffer: Buffer) -> Completion<u64> {
-    engine.push(request(1, operation, offset, buffer));
+/// Does one request; gives what its buffer holds then.
+fn alone(
+    engine: &mut Engine<u64>,
+    operation: Operation,
+    offset: u64,
+    mut buffer: Buffer,
+) -> vhd::Result<Vec<u8>> {
+    engine.push(request(1, operation, offset, buffer.slices()));
     loop {
         engine.wait().unwrap();
-        if let Some(completion) = engine.next() {
-            return completion;
+        if let Some(Completion { request, result }) = engine.next() {
+            drop(request);
+            return result.map(|()| buffer.bytes().unwrap().to_vec());
         }
     }
 }
@@ -134,7 +141,7 @@ fn reads_and_writes_in_flight_agree_with_a_model() {
         for _ in 0..60 {
             // What is under way at the same time does not overlap, or there would be no one right result.
             let mut taken: Vec<std::ops::Range<u64>> = Vec::new();
-            let mut expected: Vec<(u64, u64, usize)> = Vec::new();
+            let mut reads: HashMap<u64, (u64, Buffer)> = HashMap::new();
             for _ in 0..12 {
                 let (offset, bytes) = piece(&mut dice);
                 let range = offset..offset + bytes.len() as u64;
@@ -148,31 +155,32 @@ fn reads_and_writes_in_flight_agree_with_a_model() {
                 tag += 1;
                 let mut buffer = memory(bytes.len(), &mut dice);
                 if dice.once_in(2) {
-                    expected.push((tag, offset, bytes.len()));
-                    engine.push(request(tag, Operation::Read, offset, buffer));
+                    engine.push(request(tag, Operation::Read, offset, buffer.slices()));
+                    reads.insert(tag, (offset, buffer));
                 } else {
                     model[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
                     buffer.bytes().unwrap().copy_from_slice(&bytes);
-                    engine.push(request(tag, Operation::Write, offset, buffer));
+                    engine.push(request(tag, Operation::Write, offset, buffer.slices()));
                 }
                 if dice.once_in(6) {
                     tag += 1;
-                    engine.push(request(tag, Operation::Flush, 0, Buffer::zeroed(0, 1)));
+                    engine.push(request(tag, Operation::Flush, 0, Slices::default()));
                 }
             }
             engine.submit();
             while engine.under_way() > 0 {
                 engine.wait().unwrap();
-                while let Some(mut completion) = engine.next() {
-                    completion.result.unwrap();
-                    let tag = completion.request.tag;
-                    let Some(&(_, offset, len)) = expected.iter().find(|read| read.0 == tag) else {
+                while let Some(Completion { request, result }) = engine.next() {
+                    result.unwrap();
+                    let Some((offset, mut buffer)) = reads.remove(&request.tag) else {
                         continue;
                     };
-                    let bytes = completion.request.buffer.bytes().unwrap();
+                    drop(request);
+                    let bytes = buffer.bytes().unwrap();
                     assert!(
-                        bytes == &model[offset as usize..][..len],
-                        "{way:?}: read of {len} at {offset}"
+                        bytes == &model[offset as usize..][..bytes.len()],
+                        "{way:?}: read of {} at {offset}",
+                        bytes.len()
                     );
                 }
             }
@@ -199,16 +207,14 @@ fn requests_that_cannot_be_are_refused() {
         let (path, _) = scene.chain(0, &mut Dice::new(1));
         let (_, mut engine) = engine(&path, way, true);
         for offset in [SIZE, SIZE - 511, u64::MAX - 3] {
-            let result = alone(&mut engine, Operation::Read, offset, Buffer::zeroed(512, 512)).result;
+            let result = alone(&mut engine, Operation::Read, offset, Buffer::zeroed(512, 512));
             assert_eq!(*result.unwrap_err().kind(), vhd::Kind::OutOfRange);
         }
-        let result = alone(&mut engine, Operation::Write, 0, Buffer::zeroed(512, 512)).result;
+        let result = alone(&mut engine, Operation::Write, 0, Buffer::zeroed(512, 512));
         assert_eq!(*result.unwrap_err().kind(), vhd::Kind::ReadOnly);
         alone(&mut engine, Operation::Read, 100, Buffer::zeroed(0, 1))
-            .result
             .unwrap();
         alone(&mut engine, Operation::Flush, 0, Buffer::zeroed(0, 1))
-            .result
             .unwrap();
     }
 }
@@ -226,17 +232,12 @@ fn parts_of_sectors_can_be_read_and_written() {
                 offset,
                 Buffer::from(vec![0xab; len]),
             )
-            .result
             .unwrap();
             model[offset as usize..][..len].fill(0xab);
             let from = offset.saturating_sub(600);
             let len = (SIZE - from).min(6000) as usize;
-            let mut read = alone(&mut engine, Operation::Read, from, Buffer::zeroed(len, 1));
-            read.result.unwrap();
-            assert!(
-                read.request.buffer.bytes().unwrap() == &model[from as usize..][..len],
-                "{way:?}"
-            );
+            let read = alone(&mut engine, Operation::Read, from, Buffer::zeroed(len, 1)).unwrap();
+            assert!(read == model[from as usize..][..len], "{way:?}");
         }
     }
 }
@@ -254,10 +255,10 @@ fn a_file_that_was_cut_makes_the_disk_read_only() {
             .unwrap()
             .set_len(4096)
             .unwrap();
-        let result = alone(&mut engine, Operation::Read, 8192, Buffer::zeroed(4096, 4096)).result;
+        let result = alone(&mut engine, Operation::Read, 8192, Buffer::zeroed(4096, 4096));
         assert!(result.unwrap_err().to_string().contains("cut.img"));
         assert!(disk.read_only(), "{way:?}");
-        let result = alone(&mut engine, Operation::Write, 0, Buffer::zeroed(4096, 4096)).result;
+        let result = alone(&mut engine, Operation::Write, 0, Buffer::zeroed(4096, 4096));
         assert!(matches!(result.unwrap_err().kind(), vhd::Kind::Latched(_)));
     }
 }
@@ -269,7 +270,6 @@ fn an_image_can_be_opened_again_as_soon_as_it_is_closed() {
     for _ in 0..20 {
         let (disk, mut engine) = engine(&path, WAYS[2], false);
         alone(&mut engine, Operation::Read, 0, Buffer::zeroed(4096, 4096))
-            .result
             .unwrap();
         drop(engine);
         Arc::into_inner(disk).unwrap().close().unwrap();
@@ -288,8 +288,7 @@ fn disks_in_memory_need_no_ring() {
     let disk = vhd::Disk::open("/d.vhd", &vhd::OpenOptions::new().file_system(files)).unwrap();
     let mut engine = Engine::new(Arc::new(disk), Caching::Cached, 4).unwrap();
     alone(&mut engine, Operation::Write, 5120, Buffer::from(vec![3; 512]))
-        .result
         .unwrap();
-    let mut read = alone(&mut engine, Operation::Read, 5120, Buffer::zeroed(512, 1));
-    assert_eq!(read.request.buffer.bytes().unwrap(), [3; 512]);
+    let read = alone(&mut engine, Operation::Read, 5120, Buffer::zeroed(512, 1)).unwrap();
+    assert_eq!(read, [3; 512]);
 }

@@ -2,6 +2,7 @@
 //! The data protocols (ATA/ATAPI-6, chapter 9), from the devices' side.
 
 use super::{Channel, Unit};
+use crate::ide::bus_master::{Claim, Direction};
 use crate::ide::drive::{AtaDevice, Next, Start};
 use crate::ide::registers::TaskFile;
 use crate::ide::spec::Status;
@@ -28,9 +29,13 @@ pub(super) enum Protocol {
         /// The next DRQ interrupts.
         interrupts: bool,
     },
-    /// Data to the host by DMA.
+    /// Data by DMA. Nothing has moved, and it is not decided yet who moves it.
+    Dma(Direction),
+    /// Data by DMA, which the device's medium moves.
+    Straight(Direction, Claim),
+    /// Data to the host by DMA, which the channel moves.
     DmaIn(Piece),
-    /// Data from the host by DMA.
+    /// Data from the host by DMA, which the channel moves.
     DmaOut(Piece),
     /// The host writes the packet of a PACKET command.
     Packet { packet: [u8; PACKET], received: usize },
@@ -102,8 +107,8 @@ impl From<Start> for Protocol {
                 blocks: Blocks::new(block),
                 interrupts: first_interrupt,
             },
-            Start::DmaIn => Self::DmaIn(Piece::default()),
-            Start::DmaOut => Self::DmaOut(Piece::default()),
+            Start::DmaIn => Self::Dma(Direction::ToMemory),
+            Start::DmaOut => Self::Dma(Direction::FromMemory),
             Start::Packet => Self::Packet {
                 packet: [0; PACKET],
                 received: 0,
@@ -113,6 +118,14 @@ impl From<Start> for Protocol {
 }
 
 impl Protocol {
+    /// DMA, which the channel moves piece by piece.
+    fn in_pieces(direction: Direction) -> Self {
+        match direction {
+            Direction::ToMemory => Self::DmaIn(Piece::default()),
+            Direction::FromMemory => Self::DmaOut(Piece::default()),
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         matches!(self, Self::Idle)
     }
@@ -125,7 +138,7 @@ impl Protocol {
     pub(super) fn status(&self) -> Status {
         let waits_for_host = match self {
             Self::Idle => return Status::empty(),
-            Self::Reset | Self::NonData => false,
+            Self::Reset | Self::NonData | Self::Dma(_) | Self::Straight(..) => false,
             Self::PioIn(blocks) | Self::PioOut { blocks, .. } => !blocks.drq().is_empty(),
             Self::DmaIn(piece) | Self::DmaOut(piece) => !piece.is_through(),
             Self::Packet { .. } => true,
@@ -174,7 +187,9 @@ impl Channel {
                     std::mem::take(&mut blocks.piece).buffer,
                 )
             }
-            Protocol::DmaIn(_) | Protocol::DmaOut(_) => self.advance_dma(),
+            Protocol::Dma(_) | Protocol::Straight(..) | Protocol::DmaIn(_) | Protocol::DmaOut(_) => {
+                self.advance_dma()
+            }
         };
         match next {
             Next::Buffer(buffer) => {
@@ -184,7 +199,7 @@ impl Channel {
                     self.block_ready();
                 }
             }
-            Next::Pending => {
+            Next::Pending | Next::InPieces => {
                 if let Protocol::PioIn(blocks) | Protocol::PioOut { blocks, .. } = &mut self.state.protocol {
                     blocks.load(Vec::new());
                 }
@@ -209,10 +224,37 @@ impl Channel {
     fn advance_dma(&mut self) -> Next {
         let selected = self.selected();
         loop {
-            let (piece, to_memory) = match &mut self.state.protocol {
-                Protocol::DmaIn(piece) => (piece, true),
-                Protocol::DmaOut(piece) => (piece, false),
-                _ => return Next::Pending,
+            let (piece, to_memory) = match std::mem::take(&mut self.state.protocol) {
+                Protocol::Dma(direction) => {
+                    let Some(protocol) = self.share_out(direction) else {
+                        self.state.protocol = Protocol::Dma(direction);
+                        return Next::Pending;
+                    };
+                    self.state.protocol = protocol;
+                    continue;
+                }
+                Protocol::Straight(direction, claim) => {
+                    match ask(&mut self.units[selected], Vec::new()) {
+                        Next::InPieces => self.state.protocol = Protocol::in_pieces(direction),
+                        Next::Pending => {
+                            self.state.protocol = Protocol::Straight(direction, claim);
+                            return Next::Pending;
+                        }
+                        end => {
+                            self.bus_master.pay(claim);
+                            return end;
+                        }
+                    }
+                    continue;
+                }
+                protocol => {
+                    self.state.protocol = protocol;
+                    match &mut self.state.protocol {
+                        Protocol::DmaIn(piece) => (piece, true),
+                        Protocol::DmaOut(piece) => (piece, false),
+                        _ => return Next::Pending,
+                    }
+                }
             };
             if !piece.is_through() && self.mastering {
                 let rest = piece.buffer.get_mut(piece.moved..).unwrap_or_default();
@@ -230,6 +272,28 @@ impl Channel {
                 end => return end,
             }
         }
+    }
+
+    /// Says who moves the data of a DMA command: the medium itself where it can, else the channel. `None`: the engine has to be started
+    /// first, because only its table tells where to.
+    fn share_out(&mut self, direction: Direction) -> Option<Protocol> {
+        let selected = self.selected();
+        let pieces = Some(Protocol::in_pieces(direction));
+        let Some(device) = self.units[selected].drive.device() else {
+            return pieces;
+        };
+        let Some(len) = device.straight() else {
+            return pieces;
+        };
+        if !self.mastering || !self.bus_master.is_active() {
+            return None;
+        }
+        // A table that does not fit is the channel's: it knows what comes of it.
+        let Some((segments, claim)) = self.bus_master.claim(&*self.ram, direction, len) else {
+            return pieces;
+        };
+        device.go_straight(segments);
+        Some(Protocol::Straight(direction, claim))
     }
 
     /// Reads of the data register, `width` bytes each: whole DRQ blocks at a time, and never past what DRQ stands for. A block that ends

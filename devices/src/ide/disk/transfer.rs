@@ -2,7 +2,7 @@
 //! A command's sectors on their way between the medium and the channel, in pieces.
 
 use super::{HardDisk, MAX_READS_UNDER_WAY, Work};
-use crate::block::{Completion, MediumError, Operation};
+use crate::block::{Completion, Data, MediumError, Operation, Segment};
 use crate::ide::drive::{Fault, Next};
 use crate::ide::registers::{Addressing, TaskFile};
 use crate::ide::spec::{Error, SECTOR};
@@ -55,6 +55,16 @@ impl Reads {
         }
     }
 
+    /// All of it, as a request.
+    fn whole(&self) -> Whole {
+        Whole::of(Operation::Read, self.oldest, self.end)
+    }
+
+    /// All of it has been moved.
+    fn skip(&mut self) {
+        (self.oldest, self.next) = (self.end, self.end);
+    }
+
     /// The next request's first sector and length in sectors, if there is to be one now.
     fn ask(&mut self) -> Option<(u64, u64)> {
         let count = (self.end - self.next).min(PIECE);
@@ -73,15 +83,15 @@ impl Reads {
         match self.flights.iter_mut().find(|(at, _)| *at == first) {
             Some((_, flight)) => match completion.result {
                 Ok(()) => {
-                    *flight = Flight::Read(completion.buffer);
+                    *flight = Flight::Read(completion.data.into_buffer());
                     Vec::new()
                 }
                 Err(error) => {
                     *flight = Flight::Failed(error);
-                    completion.buffer
+                    completion.data.into_buffer()
                 }
             },
-            None => completion.buffer,
+            None => completion.data.into_buffer(),
         }
     }
 
@@ -139,6 +149,16 @@ impl Writes {
         }
     }
 
+    /// All of it, as a request.
+    fn whole(&self) -> Whole {
+        Whole::of(Operation::Write, self.next, self.end)
+    }
+
+    /// All of it has been moved.
+    fn skip(&mut self) {
+        self.next = self.end;
+    }
+
     /// The next `len` bytes go to the medium; says where.
     pub(super) fn hand_over(&mut self, len: usize) -> u64 {
         let offset = self.next * SECTOR as u64;
@@ -155,11 +175,94 @@ impl Writes {
                 self.failed = Some((first, error));
             }
         }
-        completion.buffer
+        completion.data.into_buffer()
+    }
+}
+
+/// All of a command's data in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Whole {
+    operation: Operation,
+    /// In bytes.
+    offset: u64,
+    len: u64,
+}
+
+impl Whole {
+    fn of(operation: Operation, first: u64, end: u64) -> Self {
+        Self {
+            operation,
+            offset: first * SECTOR as u64,
+            len: (end - first) * SECTOR as u64,
+        }
+    }
+}
+
+/// A command whose data the medium moves itself.
+pub(super) struct Straight {
+    /// The command as it was, which goes on when the data has moved, and is done over if that failed.
+    command: Work,
+    result: Option<Result<(), MediumError>>,
+}
+
+impl Straight {
+    pub(super) fn completed(&mut self, result: Result<(), MediumError>) {
+        self.result = Some(result);
     }
 }
 
 impl HardDisk {
+    /// What the DMA command that has just begun moves.
+    fn whole(&self) -> Option<Whole> {
+        let whole = match &self.state.work {
+            Work::Read(reads) if reads.end_with == ReadEnd::Interrupt => reads.whole(),
+            Work::Write(writes) => writes.whole(),
+            _ => return None,
+        };
+        (self.medium.reaches_memory() && whole.len > 0).then_some(whole)
+    }
+
+    pub(super) fn straight_len(&self) -> Option<u64> {
+        self.whole().map(|whole| whole.len)
+    }
+
+    pub(super) fn start_straight(&mut self, segments: Vec<Segment>) {
+        if let Some(whole) = self.whole() {
+            let command = std::mem::take(&mut self.state.work);
+            self.state.work = Work::Straight(Box::new(Straight {
+                command,
+                result: None,
+            }));
+            self.submit(whole.operation, whole.offset, segments);
+        }
+    }
+
+    pub(super) fn next_straight(&mut self, mut work: Work, registers: &mut TaskFile) -> Next {
+        self.collect(&mut work);
+        let Work::Straight(mut straight) = work else {
+            return Next::End(Err(Fault::aborted()));
+        };
+        match straight.result.take() {
+            None => {
+                self.state.work = Work::Straight(straight);
+                Next::Pending
+            }
+            Some(Err(_)) => {
+                self.state.work = straight.command;
+                Next::InPieces
+            }
+            Some(Ok(())) => {
+                match &mut straight.command {
+                    Work::Read(reads) => reads.skip(),
+                    Work::Write(writes) => writes.skip(),
+                    _ => {}
+                }
+                self.state.work = straight.command;
+                self.proceed(registers)
+            }
+        }
+    }
+
     pub(super) fn next_read(&mut self, mut work: Work, registers: &mut TaskFile) -> Next {
         loop {
             let Work::Read(reads) = &mut work else {
@@ -225,7 +328,7 @@ impl HardDisk {
                     Flush::Due => {
                         writes.flush = Flush::Sent;
                         writes.under_way += 1;
-                        self.submit(Operation::Flush, 0, Vec::new());
+                        self.submit(Operation::Flush, 0, Data::default());
                         continue;
                     }
                     // A flush on its own has no address to show.

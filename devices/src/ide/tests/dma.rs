@@ -22,27 +22,94 @@ fn read_dma_as_libata_does_it() {
 }
 
 #[test]
-fn the_engine_may_be_started_first() {
-    let (mut host, medium) = Host::with_disk();
-    host.regions(&[(BUFFER, 1024)]);
-    host.start_engine(true);
-    assert_eq!(host.engine_status(), 0x01);
+fn a_medium_that_reaches_memory_moves_the_data_itself() {
+    let (mut host, medium) = Host::with_reaching_disk();
+    host.regions(&[(BUFFER, 4096), (0x4_0000, 4096)]);
+    host.lba28(0xc8, 16, 16);
+    assert_eq!(host.alternate(), READY | BSY, "only the table tells where to");
+    assert!(medium.take_operations().is_empty());
     medium.hold();
-    host.lba48(0x25, 3, 2);
-    assert_eq!(host.alternate(), READY | BSY);
-    assert_eq!(host.engine_status(), 0x01);
+    host.start_engine(true);
+    assert_eq!((host.alternate(), host.engine_status()), (READY | BSY, 0x01));
     host.quiet();
     medium.release();
     host.channel.service();
-    assert_eq!(host.engine_status(), 0x04);
-    assert_eq!(host.interrupted(), READY);
-    assert_eq!(host.ram.get(BUFFER, 1024), patterns(3..5));
+    assert_eq!((host.interrupted(), host.engine_status()), (READY, 0x04));
+    assert_eq!(host.shown_lba(), 31);
+    assert_eq!(host.ram.get(BUFFER, 4096), patterns(16..24));
+    assert_eq!(host.ram.get(0x4_0000, 4096), patterns(24..32));
+    assert_eq!(medium.take_operations(), [(Operation::Read, 16 * 512, 8192)]);
+    assert_eq!(medium.straight(), 1);
+    host.lba28(0x20, 0, 1);
+    assert_eq!(host.insw(512), pattern(0));
+    assert_eq!(medium.straight(), 1, "the data register is the channel's");
+}
+
+#[test]
+fn what_fails_on_its_way_to_memory_is_done_again_in_pieces() {
+    let (mut host, medium) = Host::with_reaching_disk();
+    // One region more than there is memory, behind all that the transfer needs: the table fits, the memory does not.
+    host.regions(&[(BUFFER, 512), (0x20_0000, 512)]);
+    host.lba28(0xc8, 5, 2);
+    host.start_engine(true);
+    assert_eq!(medium.straight(), 1);
+    assert_eq!(host.engine_status(), 0x02, "the engine finds out where it ends");
+    assert_eq!(host.ram.get(BUFFER, 512), pattern(5));
+    assert_eq!(host.alternate(), DATA);
+    let whole = (Operation::Read, 5 * 512, 1024);
+    assert_eq!(medium.take_operations(), [whole, whole]);
+}
+
+#[test]
+fn a_reset_waits_for_what_still_goes_to_memory() {
+    for hard in [false, true] {
+        let (mut host, medium) = Host::with_reaching_disk();
+        host.regions(&[(BUFFER, 512)]);
+        medium.hold();
+        host.lba28(0xc8, 5, 1);
+        host.start_engine(true);
+        if hard {
+            host.channel.reset();
+        } else {
+            host.outb(CONTROL_BLOCK, 0x04);
+            host.outb(CONTROL_BLOCK, 0x00);
+        }
+        assert_eq!(host.inb(STATUS) & BSY, BSY, "the reset is not over");
+        medium.release();
+        host.channel.service();
+        assert_eq!(host.inb(STATUS), READY);
+        host.quiet();
+        host.lba28(0x20, 7, 1);
+        assert_eq!(host.insw(512), pattern(7), "and the next command is a new one");
+    }
+}
+
+#[test]
+fn the_engine_may_be_started_first() {
+    for (mut host, medium) in Host::each_way() {
+        host.regions(&[(BUFFER, 1024)]);
+        host.start_engine(true);
+        assert_eq!(host.engine_status(), 0x01);
+        medium.hold();
+        host.lba48(0x25, 3, 2);
+        assert_eq!(host.alternate(), READY | BSY);
+        assert_eq!(host.engine_status(), 0x01);
+        host.quiet();
+        medium.release();
+        host.channel.service();
+        assert_eq!(host.engine_status(), 0x04);
+        assert_eq!(host.interrupted(), READY);
+        assert_eq!(host.ram.get(BUFFER, 1024), patterns(3..5));
+    }
 }
 
 #[test]
 fn write_dma() {
-    for (command, wide, flush) in [(0xca, false, false), (0x35, true, false), (0x3d, true, true)] {
-        let (mut host, medium) = Host::with_disk();
+    let commands = [(0xca, false, false), (0x35, true, false), (0x3d, true, true)];
+    let all = commands
+        .into_iter()
+        .flat_map(|command| Host::each_way().map(|way| (command, way)));
+    for ((command, wide, flush), (mut host, medium)) in all {
         let data: Vec<u8> = (0..8 * SECTOR).map(|i| (i / 3) as u8).collect();
         host.ram.put(BUFFER, &data);
         host.regions(&[(BUFFER, 1000), (BUFFER + 1000, 3096)]);
@@ -92,83 +159,89 @@ fn a_long_transfer_is_read_ahead_by_one_piece() {
 
 #[test]
 fn a_table_longer_than_the_transfer_stays_active() {
-    let (mut host, _) = Host::with_disk();
-    host.regions(&[(BUFFER, 4096)]);
-    host.lba28(0xc8, 0, 4);
-    host.start_engine(true);
-    assert_eq!(host.engine_status(), 0x05);
-    assert_eq!(host.interrupted(), READY);
-    host.outb(BUS_MASTER, 0x08);
-    assert_eq!(host.engine_status(), 0x04);
+    for (mut host, _) in Host::each_way() {
+        host.regions(&[(BUFFER, 4096)]);
+        host.lba28(0xc8, 0, 4);
+        host.start_engine(true);
+        assert_eq!(host.engine_status(), 0x05);
+        assert_eq!(host.interrupted(), READY);
+        host.outb(BUS_MASTER, 0x08);
+        assert_eq!(host.engine_status(), 0x04);
+    }
 }
 
 #[test]
 fn a_table_shorter_than_the_transfer_leaves_the_device_waiting() {
-    let (mut host, _) = Host::with_disk();
-    host.regions(&[(BUFFER, 512)]);
-    host.lba28(0xc8, 0, 2);
-    host.start_engine(true);
-    assert_eq!(host.engine_status(), 0x00);
-    host.quiet();
-    assert_eq!(host.alternate(), DATA);
-    assert_eq!(host.ram.get(BUFFER, 512), pattern(0));
-    // More regions take the rest.
-    host.regions(&[(BUFFER + 512, 512)]);
-    host.start_engine(true);
-    assert_eq!(host.engine_status(), 0x04);
-    assert_eq!(host.interrupted(), READY);
-    assert_eq!(host.ram.get(BUFFER, 1024), patterns(0..2));
+    for (mut host, _) in Host::each_way() {
+        host.regions(&[(BUFFER, 512)]);
+        host.lba28(0xc8, 0, 2);
+        host.start_engine(true);
+        assert_eq!(host.engine_status(), 0x00);
+        host.quiet();
+        assert_eq!(host.alternate(), DATA);
+        assert_eq!(host.ram.get(BUFFER, 512), pattern(0));
+        // More regions take the rest.
+        host.regions(&[(BUFFER + 512, 512)]);
+        host.start_engine(true);
+        assert_eq!(host.engine_status(), 0x04);
+        assert_eq!(host.interrupted(), READY);
+        assert_eq!(host.ram.get(BUFFER, 1024), patterns(0..2));
+    }
 }
 
 #[test]
 fn a_reset_frees_a_device_that_waits_for_the_engine() {
-    let (mut host, medium) = Host::with_disk();
-    host.regions(&[(BUFFER, 512)]);
-    host.lba28(0xca, 0, 2);
-    host.start_engine(false);
-    assert_eq!(host.alternate(), DATA);
-    host.outb(CONTROL_BLOCK, 0x04);
-    host.outb(CONTROL_BLOCK, 0x00);
-    assert_eq!(host.inb(STATUS), READY);
-    assert!(medium.take_operations().is_empty(), "half a piece is not written");
+    for (mut host, medium) in Host::each_way() {
+        host.regions(&[(BUFFER, 512)]);
+        host.lba28(0xca, 0, 2);
+        host.start_engine(false);
+        assert_eq!(host.alternate(), DATA);
+        host.outb(CONTROL_BLOCK, 0x04);
+        host.outb(CONTROL_BLOCK, 0x00);
+        assert_eq!(host.inb(STATUS), READY);
+        assert!(medium.take_operations().is_empty(), "half a piece is not written");
+    }
 }
 
 #[test]
 fn memory_that_is_not_there() {
-    let (mut host, _) = Host::with_disk();
-    host.regions(&[(BUFFER, 512), (0x4000_0000, 512)]);
-    host.lba28(0xc8, 0, 2);
-    host.start_engine(true);
-    assert_eq!(host.engine_status(), 0x02, "error, not active, no interrupt");
-    host.quiet();
-    assert_eq!(host.alternate(), DATA);
+    for (mut host, _) in Host::each_way() {
+        host.regions(&[(BUFFER, 512), (0x4000_0000, 512)]);
+        host.lba28(0xc8, 0, 2);
+        host.start_engine(true);
+        assert_eq!(host.engine_status(), 0x02, "error, not active, no interrupt");
+        host.quiet();
+        assert_eq!(host.alternate(), DATA);
+    }
 }
 
 #[test]
 fn the_interrupt_bit_of_a_pio_command() {
-    let (mut host, _) = Host::with_disk();
-    host.lba28(0x20, 0, 1);
-    assert_eq!(host.engine_status(), 0x04);
-    host.outb(BUS_MASTER + 2, 0x04);
-    assert_eq!(host.engine_status(), 0x00, "no new edge");
-    assert!(host.wire.level());
+    for (mut host, _) in Host::each_way() {
+        host.lba28(0x20, 0, 1);
+        assert_eq!(host.engine_status(), 0x04);
+        host.outb(BUS_MASTER + 2, 0x04);
+        assert_eq!(host.engine_status(), 0x00, "no new edge");
+        assert!(host.wire.level());
+    }
 }
 
 #[test]
 fn a_failing_medium_ends_a_dma_command() {
-    let (mut host, medium) = Host::with_disk();
-    host.regions(&[(BUFFER, 1024)]);
-    medium.fail(Some(MediumError::Io));
-    host.lba28(0xc8, 9, 2);
-    host.start_engine(true);
-    assert_eq!(host.engine_status(), 0x05);
-    assert_eq!(host.interrupted(), FAILED);
-    assert_eq!((host.inb(ERROR), host.shown_lba()), (0x40, 9));
-    host.outb(BUS_MASTER, 0);
-    host.regions(&[(BUFFER, 1024)]);
-    host.lba28(0xca, 9, 2);
-    host.start_engine(false);
-    assert_eq!(host.interrupted(), FAILED | 0x20);
+    for (mut host, medium) in Host::each_way() {
+        host.regions(&[(BUFFER, 1024)]);
+        medium.fail(Some(MediumError::Io));
+        host.lba28(0xc8, 9, 2);
+        host.start_engine(true);
+        assert_eq!(host.engine_status(), 0x05);
+        assert_eq!(host.interrupted(), FAILED);
+        assert_eq!((host.inb(ERROR), host.shown_lba()), (0x40, 9));
+        host.outb(BUS_MASTER, 0);
+        host.regions(&[(BUFFER, 1024)]);
+        host.lba28(0xca, 9, 2);
+        host.start_engine(false);
+        assert_eq!(host.interrupted(), FAILED | 0x20);
+    }
 }
 
 #[test]

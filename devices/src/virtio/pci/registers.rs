@@ -163,7 +163,9 @@ impl<K: Kind> VirtioPci<K> {
         }
     }
 
-    fn modern(&self, field: Modern) -> u32 {
+    fn modern(&mut self, field: Modern) -> u32 {
+        // Asking moves the end of a reset on.
+        let status = self.transport.status();
         let select = self.state.queue_select;
         let queue = self.transport.queue(select);
         let half = |value: u64, select: u32| match select {
@@ -178,7 +180,7 @@ impl<K: Kind> VirtioPci<K> {
             Modern::DriverFeature => half(self.transport.driver_features(), self.state.driver_feature_select),
             Modern::ConfigVector => u32::from(self.state.config_vector),
             Modern::NumQueues => u32::from(self.transport.queues()),
-            Modern::DeviceStatus => u32::from(self.transport.status()),
+            Modern::DeviceStatus => u32::from(status),
             // The configuration does not change while it is read.
             Modern::ConfigGeneration => 0,
             Modern::QueueSelect => u32::from(select),
