@@ -377,6 +377,8 @@ impl Machine {
     fn reset(&mut self) -> Result<(), Error> {
         self.gate.order(Order::Park);
         self.board.reset();
+        // What disks still move there must not land in what comes next.
+        self.memory.settle();
         self.vm.reset()?;
         if let Some((kernel, tables)) = &self.kernel {
             place_kernel(&self.board, &self.memory, kernel, tables)?;

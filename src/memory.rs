@@ -11,7 +11,9 @@
 //! | 3 GiB–4 GiB | PCI, the APICs, and the firmware's ROM right below 4 GiB |
 //! | from 4 GiB | the rest of RAM |
 
+use crate::host::ring::Slices;
 use crate::hypervisor::{self, Access, Vm};
+use devices::block::Segment;
 use devices::bus::{SharedDevice, lock};
 use devices::pci::host_bridge::ShadowControl;
 use devices::ram::{BadAddress, GuestRam};
@@ -132,6 +134,24 @@ struct ShadowMap {
 
 const STEPS: usize = ((SHADOW_END - SHADOW) / SHADOW_STEP) as usize;
 
+/// RAM as transfers of the host reach it, which may go on when the guest, or the machine, is gone.
+pub struct Dma(
+    // Nobody else has this one but the slices: see `is_idle`.
+    Arc<GuestMemoryMmap>,
+);
+
+impl Dma {
+    /// The memory of a transfer; `None` if a part of it is no RAM.
+    pub fn slices(&self, segments: &[Segment]) -> Option<Slices> {
+        Slices::guest(&self.0, segments.iter().map(|s| (s.address, s.len)))
+    }
+
+    /// Whether no transfer is under way.
+    pub fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
 /// A machine's RAM and ROM.
 pub struct Memory {
     layout: Layout,
@@ -139,6 +159,7 @@ pub struct Memory {
     rom: Option<GuestMemoryMmap>,
     rom_len: u64,
     ram: GuestMemoryMmap,
+    dma: Arc<Dma>,
     shadow: Mutex<ShadowMap>,
     vm: Arc<dyn Vm>,
 }
@@ -176,6 +197,7 @@ impl Memory {
             layout,
             rom,
             rom_len,
+            dma: Arc::new(Dma(Arc::new(ram.clone()))),
             ram,
             shadow: Mutex::new(ShadowMap {
                 steps: [initial; STEPS],
@@ -205,6 +227,18 @@ impl Memory {
     /// Where RAM lies.
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// Waits until no transfer of the host uses the RAM.
+    pub fn settle(&self) {
+        while !self.dma.is_idle() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// The RAM for transfers of the host.
+    pub fn dma(&self) -> Arc<Dma> {
+        self.dma.clone()
     }
 
     /// The RAM itself, for loaders and device queues.

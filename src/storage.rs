@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The joint between drives and disk images: [`devices::block::Medium`] on top of [`vhd::Disk`].
 //!
-//! Each medium has a thread of its own. A drive's request goes to it through a queue; when it is done, the completion is put where the
-//! drive finds it and the drive's controller is called. So a processor never waits for a disk, and a slow image holds up nobody else.
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`medium`] | an image at work in a drive: what is done at once, and what goes to the image's own thread |
+//! | [`engine`] | many requests at once on a chain, by [`crate::host::ring`] |
 
-use devices::block::{Chs, Completion, Medium, MediumError, MediumInfo, Operation, Request};
-use devices::bus::lock;
-use std::collections::VecDeque;
+use crate::memory::Dma;
+use devices::block::{Chs, MediumInfo};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
-#[cfg(target_os = "linux")]
 pub mod engine;
+pub mod medium;
 
-/// Called when a medium has completed something: tells the drive's controller to look. It runs on the medium's thread, and may
-/// take the controller's lock.
-pub type Waker = Arc<dyn Fn() + Send + Sync>;
+pub use medium::{DiskMedium, Waker};
 
 /// An image that cannot be put into a drive.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +54,14 @@ pub enum Error {
         /// Why.
         detail: String,
     },
-    /// The host has no thread for it.
-    #[error("the host cannot start a thread for a disk")]
-    Thread(#[source] io::Error),
+    /// The host has no thread, or no descriptors, for it.
+    #[error("{path}: the host cannot start a thread for it")]
+    Thread {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 /// What an image is to be used as.
@@ -102,6 +105,7 @@ pub struct Image {
     disk: vhd::Disk,
     path: PathBuf,
     info: MediumInfo,
+    dma: Option<Arc<Dma>>,
 }
 
 impl Image {
@@ -156,7 +160,15 @@ impl Image {
             disk,
             path: path.to_owned(),
             info,
+            dma: None,
         })
+    }
+
+    /// The image as one whose medium reaches guest memory.
+    #[must_use]
+    pub fn reaching(mut self, dma: Arc<Dma>) -> Self {
+        self.dma = Some(dma);
+        self
     }
 
     /// Its file.
@@ -183,147 +195,10 @@ impl Image {
         Ok(sector)
     }
 
-    /// Starts the image's thread and makes it a medium. `waker` is called after each completion.
+    /// Starts the image's thread and makes it a medium. `waker` is called after completions that come later than
+    /// [`submit`](devices::block::Medium::submit).
     pub fn into_medium(self, waker: Waker) -> Result<DiskMedium, Error> {
-        let shared = Arc::new(Mutex::new(VecDeque::new()));
-        let (requests, queue) = mpsc::channel();
-        let info = self.info.clone();
-        let worker = Worker {
-            image: self,
-            done: shared.clone(),
-            waker,
-        };
-        let thread = std::thread::Builder::new()
-            .name("disk".into())
-            .spawn(move || worker.serve(&queue))
-            .map_err(Error::Thread)?;
-        Ok(DiskMedium {
-            info,
-            requests: Some(requests),
-            done: shared,
-            thread: Some(thread),
-        })
-    }
-}
-
-type Done = Arc<Mutex<VecDeque<Completion>>>;
-
-/// An image in a drive. Dropping it carries out what is still queued, flushes, and closes the image; that may take a while and must
-/// not happen under the controller's lock.
-pub struct DiskMedium {
-    info: MediumInfo,
-    requests: Option<mpsc::Sender<Request>>,
-    done: Done,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Medium for DiskMedium {
-    fn info(&self) -> &MediumInfo {
-        &self.info
-    }
-
-    fn submit(&mut self, request: Request) {
-        let Some(requests) = &self.requests else {
-            return self.refuse(request);
-        };
-        if let Err(mpsc::SendError(request)) = requests.send(request) {
-            self.refuse(request);
-        }
-    }
-
-    fn completed(&mut self) -> Option<Completion> {
-        lock(&self.done).pop_front()
-    }
-}
-
-impl DiskMedium {
-    /// The thread is gone, which only a panic in it can cause.
-    fn refuse(&self, request: Request) {
-        lock(&self.done).push_back(request.complete(Err(MediumError::Io)));
-    }
-}
-
-impl Drop for DiskMedium {
-    fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Worker {
-    image: Image,
-    done: Done,
-    waker: Waker,
-}
-
-impl Worker {
-    fn serve(self, queue: &mpsc::Receiver<Request>) {
-        // A guest that hits a broken disk retries without end: a few lines a medium are enough.
-        let mut lines_left = 8;
-        while let Ok(mut request) = queue.recv() {
-            let result = self.carry_out(&mut request).map_err(|error| {
-                if let Some(cause) = error.cause.filter(|_| lines_left > 0) {
-                    lines_left -= 1;
-                    log::error!(
-                        "{}: {request:?} failed: {}",
-                        self.image.path.display(),
-                        chain(&cause)
-                    );
-                }
-                error.kind
-            });
-            lock(&self.done).push_back(request.complete(result));
-            (self.waker)();
-        }
-        let path = self.image.path;
-        if let Err(error) = self.image.disk.close() {
-            log::error!(
-                "{}: not everything could be written: {}",
-                path.display(),
-                chain(&error)
-            );
-        }
-    }
-
-    fn carry_out(&self, request: &mut Request) -> Result<(), Failure> {
-        let disk = &self.image.disk;
-        let len = match request.operation {
-            Operation::Discard { len } | Operation::WriteZeroes { len } => len,
-            Operation::Read | Operation::Write | Operation::Flush => request.buffer.len() as u64,
-        };
-        let end = request.offset.checked_add(len);
-        if end.is_none_or(|end| end > self.image.info.len) {
-            return Err(MediumError::OutOfRange.into());
-        }
-        let result = match request.operation {
-            Operation::Read => disk.read_at(request.offset, &mut request.buffer),
-            Operation::Write if self.image.info.read_only => return Err(MediumError::ReadOnly.into()),
-            Operation::Write => disk.write_at(request.offset, &request.buffer),
-            Operation::Flush => disk.flush(),
-            Operation::Discard { .. } | Operation::WriteZeroes { .. } if self.image.info.read_only => {
-                return Err(MediumError::ReadOnly.into());
-            }
-            Operation::Discard { len } => disk.discard(request.offset, len),
-            Operation::WriteZeroes { len } => disk.write_zeroes(request.offset, len),
-        };
-        result.map_err(|error| Failure {
-            kind: MediumError::Io,
-            cause: Some(error),
-        })
-    }
-}
-
-/// What the drive hears, and what the log does.
-struct Failure {
-    kind: MediumError,
-    cause: Option<vhd::Error>,
-}
-
-impl From<MediumError> for Failure {
-    fn from(kind: MediumError) -> Self {
-        Self { kind, cause: None }
+        DiskMedium::new(self, waker)
     }
 }
 

@@ -282,7 +282,7 @@ impl Board {
         let mut channels = Vec::new();
         let [a, b, c, d] = ide;
         for (number, drives) in [[a, b], [c, d]].into_iter().enumerate() {
-            let wired = ide::wire(number, drives, line(irq::IDE[number]), ram.clone())?;
+            let wired = ide::wire(number, drives, line(irq::IDE[number]), ram.clone(), &memory.dma())?;
             let (command, control) = [(0x1f0, 0x3f6), (0x170, 0x376)][number];
             ports.map(
                 command..=command + 7,
@@ -324,6 +324,7 @@ impl Board {
         let mut virtio_disks = Vec::new();
         for (number, image) in (0..).zip(virtio) {
             let irq = lock(&isa_bridge).interrupt(slot::VIRTIO + number, 1);
+            let image = image.reaching(memory.dma());
             virtio_disks.push(virtio::wire(number, image, cpus, memory.ram().clone(), irq, &vm)?);
         }
         let mut functions: Vec<((u8, u8), SharedFunction)> = vec![

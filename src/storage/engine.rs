@@ -17,9 +17,7 @@
 //! images whose data starts on pages, as this library makes them, and where the host takes single sectors; into others they are
 //! cached. Reads are direct wherever the host's alignment allows. Memory that is not aligned costs a copy.
 
-use crate::host::ring::{
-    Buffer, Caching, DirectFile, Kind, Operation as Move, Ring, RingFile, Slices,
-};
+use crate::host::ring::{Buffer, Caching, DirectFile, Kind, Operation as Move, Ring, RingFile, Slices};
 use crate::host::{Notifier, open_again, open_direct};
 use std::collections::VecDeque;
 use std::io;
@@ -354,11 +352,7 @@ impl<T: Send + 'static> Engine<T> {
         });
         for (layer, offset, into) in list {
             let file = self.file(layer, offset, &into, false);
-            self.start(
-                index,
-                layer,
-                Move::Read { file, offset, into },
-            );
+            self.start(index, layer, Move::Read { file, offset, into });
         }
     }
 
@@ -397,7 +391,11 @@ impl<T: Send + 'static> Engine<T> {
                 let from = (extent.offset - start) as usize;
                 // Data that does not start on pages shares one with the image's structures.
                 let pages = extent.file_offset % PAGE == extent.offset % PAGE;
-                (extent.file_offset, memory.part(from..from + extent.len as usize), pages)
+                (
+                    extent.file_offset,
+                    memory.part(from..from + extent.len as usize),
+                    pages,
+                )
             })
             .collect();
         let index = self.place(Active {
@@ -409,11 +407,7 @@ impl<T: Send + 'static> Engine<T> {
         });
         for (offset, from, pages) in pieces {
             let file = self.file(0, offset, &from, !(self.direct_writes && pages));
-            self.start(
-                index,
-                0,
-                Move::Write { file, offset, from },
-            );
+            self.start(index, 0, Move::Write { file, offset, from });
         }
     }
 

@@ -48,7 +48,7 @@ fn write(offset: u64, from: impl Into<Slices>) -> Operation {
 fn slice(buffer: &Buffer, range: std::ops::Range<usize>) -> Slice {
     match buffer.slices().part(range) {
         Slices::One(slice) => slice,
-        Slices::Many(_) => panic!("a part of a buffer is one piece"),
+        Slices::Many(_) => unreachable!("a part of a buffer is one piece"),
     }
 }
 
@@ -180,7 +180,7 @@ fn many_at_once_each_come_back_once() {
             while seen.len() < 2000 {
                 while ring.room() > 0 && next < 2000 {
                     let buffer = &memory[next as usize % usize::from(DEPTH)];
-                    let into = slice(&buffer, 0..PAGE).into();
+                    let into = slice(buffer, 0..PAGE).into();
                     let (file, offset) = (next as usize % 2, place(next));
                     ring.push(next, Operation::Read { file, offset, into }).unwrap();
                     next += 1;
@@ -266,11 +266,7 @@ fn direct_transfers_are_the_files_content() {
         one(&mut ring, write(8192, slice(&memory, 0..4 * PAGE))).unwrap();
         one(&mut ring, Operation::Sync { file: 0 }).unwrap();
         memory.bytes().unwrap().fill(0);
-        one(
-            &mut ring,
-            read(8192 + 4096, slice(&memory, PAGE..2 * PAGE)),
-        )
-        .unwrap();
+        one(&mut ring, read(8192 + 4096, slice(&memory, PAGE..2 * PAGE))).unwrap();
         assert_eq!(
             memory.bytes().unwrap()[PAGE..2 * PAGE],
             pattern(4 * PAGE)[PAGE..2 * PAGE]
@@ -342,17 +338,26 @@ fn vectors_keep_their_capacity() {
 
 #[test]
 fn guest_memory_is_read_and_written_where_it_lies() {
-    let ranges = [(GuestAddress(0), 3 * PAGE), (GuestAddress(3 * PAGE as u64), 2 * PAGE)];
+    let ranges = [
+        (GuestAddress(0), 3 * PAGE),
+        (GuestAddress(3 * PAGE as u64), 2 * PAGE),
+    ];
     let memory = Arc::new(GuestMemoryMmap::<()>::from_ranges(&ranges).unwrap());
     let pieces = [(5000, 3), (PAGE as u64 * 3 - 10, 20), (0, 0), (1, 1)];
     both(&|| vec![cached(&file(&pattern(PAGE)))], &|mut ring| {
         let slices = Slices::guest(&memory, pieces).unwrap();
-        assert_eq!((slices.len(), slices.as_slice().len()), (24, 4), "cut where the memory is");
+        assert_eq!(
+            (slices.len(), slices.as_slice().len()),
+            (24, 4),
+            "cut where the memory is"
+        );
         slices.zero();
         one(&mut ring, read(100, slices.part(0..24))).unwrap();
         let mut seen = [0; 24];
         memory.read_slice(&mut seen[..3], GuestAddress(5000)).unwrap();
-        memory.read_slice(&mut seen[3..23], GuestAddress(PAGE as u64 * 3 - 10)).unwrap();
+        memory
+            .read_slice(&mut seen[3..23], GuestAddress(PAGE as u64 * 3 - 10))
+            .unwrap();
         memory.read_slice(&mut seen[23..], GuestAddress(1)).unwrap();
         assert_eq!(seen, pattern(124)[100..]);
         let mut part = [0; 9];

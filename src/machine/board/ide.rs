@@ -3,6 +3,7 @@
 
 use super::Shared;
 use crate::machine::media::{Bell, DvdBay};
+use crate::memory::Dma;
 use crate::storage::{self, Image};
 use devices::block::Medium;
 use devices::bus::lock;
@@ -38,6 +39,7 @@ pub fn wire(
     drives: [Option<IdeDrive>; 2],
     irq: IrqLine,
     ram: Arc<dyn GuestRam>,
+    dma: &Arc<Dma>,
 ) -> Result<Wired, storage::Error> {
     let bell = Bell::default();
     let mut bays: Vec<(Shared<DvdDrive>, Option<PathBuf>)> = Vec::new();
@@ -54,7 +56,7 @@ pub fn wire(
                     serial,
                 };
                 Drive::from(HardDisk::new(
-                    Box::new(image.into_medium(bell.waker())?),
+                    Box::new(image.reaching(dma.clone()).into_medium(bell.waker())?),
                     identity,
                 ))
             }

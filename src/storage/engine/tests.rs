@@ -212,10 +212,8 @@ fn requests_that_cannot_be_are_refused() {
         }
         let result = alone(&mut engine, Operation::Write, 0, Buffer::zeroed(512, 512));
         assert_eq!(*result.unwrap_err().kind(), vhd::Kind::ReadOnly);
-        alone(&mut engine, Operation::Read, 100, Buffer::zeroed(0, 1))
-            .unwrap();
-        alone(&mut engine, Operation::Flush, 0, Buffer::zeroed(0, 1))
-            .unwrap();
+        alone(&mut engine, Operation::Read, 100, Buffer::zeroed(0, 1)).unwrap();
+        alone(&mut engine, Operation::Flush, 0, Buffer::zeroed(0, 1)).unwrap();
     }
 }
 
@@ -269,8 +267,7 @@ fn an_image_can_be_opened_again_as_soon_as_it_is_closed() {
     let (path, _) = scene.chain(0, &mut Dice::new(9));
     for _ in 0..20 {
         let (disk, mut engine) = engine(&path, WAYS[2], false);
-        alone(&mut engine, Operation::Read, 0, Buffer::zeroed(4096, 4096))
-            .unwrap();
+        alone(&mut engine, Operation::Read, 0, Buffer::zeroed(4096, 4096)).unwrap();
         drop(engine);
         Arc::into_inner(disk).unwrap().close().unwrap();
     }
@@ -287,8 +284,7 @@ fn disks_in_memory_need_no_ring() {
     .unwrap();
     let disk = vhd::Disk::open("/d.vhd", &vhd::OpenOptions::new().file_system(files)).unwrap();
     let mut engine = Engine::new(Arc::new(disk), Caching::Cached, 4).unwrap();
-    alone(&mut engine, Operation::Write, 5120, Buffer::from(vec![3; 512]))
-        .unwrap();
+    alone(&mut engine, Operation::Write, 5120, Buffer::from(vec![3; 512])).unwrap();
     let read = alone(&mut engine, Operation::Read, 5120, Buffer::zeroed(512, 1)).unwrap();
     assert_eq!(read, [3; 512]);
 }
