@@ -141,6 +141,11 @@ pub struct Dma(
 );
 
 impl Dma {
+    /// All of some RAM.
+    pub fn new(ram: &GuestMemoryMmap) -> Self {
+        Self(Arc::new(ram.clone()))
+    }
+
     /// The memory of a transfer; `None` if a part of it is no RAM.
     pub fn slices(&self, segments: &[Segment]) -> Option<Slices> {
         Slices::guest(&self.0, segments.iter().map(|s| (s.address, s.len)))
@@ -197,7 +202,7 @@ impl Memory {
             layout,
             rom,
             rom_len,
-            dma: Arc::new(Dma(Arc::new(ram.clone()))),
+            dma: Arc::new(Dma::new(&ram)),
             ram,
             shadow: Mutex::new(ShadowMap {
                 steps: [initial; STEPS],

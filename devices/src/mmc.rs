@@ -36,7 +36,7 @@ mod tray;
 pub use inquiry::Identity;
 pub use tray::{DriveEvent, DriveStatus, Locked};
 
-use crate::block::Medium;
+use crate::block::{Medium, Segment};
 use crate::packet::{PacketDevice, Pull, Reply, Status};
 use cdb::Cdb;
 use mode::{ModePages, ModeSelect};
@@ -131,6 +131,8 @@ enum Running {
     Response(Vec<u8>, usize),
     /// Sectors go to the host.
     Read(Stream),
+    /// The medium moves them to guest memory, under this tag.
+    Straight(Stream, u64),
     /// The host has got all that could be read.
     Failed(Sense),
     /// Mode pages come from the host.
@@ -245,9 +247,56 @@ impl DvdDrive {
             Piece::End => Pull::End(Status::Good),
         }
     }
+
+    fn pull_straight(&mut self, stream: Stream, tag: u64) -> Pull {
+        let Some(disc) = self.disc_mut() else {
+            let sense = self.ready_disc().err().unwrap_or(Sense::NO_MEDIUM_TRAY_OPEN);
+            return Pull::End(self.fail(sense));
+        };
+        match disc.reader.arrived(tag) {
+            Some(true) => Pull::End(Status::Good),
+            // Piece by piece it shows which sector is bad.
+            Some(false) => {
+                self.state.running = Running::Read(stream);
+                Pull::InPieces
+            }
+            None => {
+                self.state.running = Running::Straight(stream, tag);
+                Pull::Pending
+            }
+        }
+    }
 }
 
 impl PacketDevice for DvdDrive {
+    fn straight(&self) -> Option<u64> {
+        let Running::Read(stream) = &self.state.running else {
+            return None;
+        };
+        let range = stream.whole()?;
+        let disc = self.disc()?;
+        disc.reader
+            .can_go_straight(range.end)
+            .then_some(range.end - range.start)
+    }
+
+    fn go_straight(&mut self, segments: Vec<Segment>) {
+        match std::mem::replace(&mut self.state.running, Running::Idle) {
+            Running::Read(stream) => {
+                let start = stream.whole().map(|range| range.start);
+                if let (Some(start), Some(disc)) = (start, self.disc_mut()) {
+                    let tag = disc.reader.go_straight(start, segments);
+                    self.state.running = Running::Straight(stream, tag);
+                }
+            }
+            running => self.state.running = running,
+        }
+    }
+
+    fn settled(&mut self) -> bool {
+        self.disc_mut().is_none_or(|disc| disc.reader.settled())
+    }
+
     fn execute(&mut self, packet: &[u8; 12]) -> Reply {
         let cdb = Cdb::new(packet);
         self.state.running = Running::Idle;
@@ -279,6 +328,7 @@ impl PacketDevice for DvdDrive {
                 Pull::Data(piece)
             }
             Running::Read(stream) => self.pull_sectors(stream, max),
+            Running::Straight(stream, tag) => self.pull_straight(stream, tag),
             Running::Failed(sense) => Pull::End(self.fail(sense)),
             Running::ModeSelect(_) => Pull::End(self.fail(Sense::COMMAND_SEQUENCE)),
         }

@@ -4,6 +4,7 @@
 //! The transport hands over a 12-byte command and then moves data in pieces of its own choice, so that no transfer, however long,
 //! needs more memory than one piece.
 
+use crate::block::Segment;
 use crate::bus::lock;
 use std::sync::{Arc, Mutex};
 
@@ -43,6 +44,8 @@ pub enum Pull {
     Data(Vec<u8>),
     /// The medium is still at work. The transport asks again, with the same length, when the medium has completed something.
     Pending,
+    /// What [went straight](PacketDevice::go_straight) to memory failed. The transport asks for all of it again, in pieces.
+    InPieces,
     /// The command has ended, early if the status is not good.
     End(Status),
 }
@@ -53,6 +56,19 @@ pub trait PacketDevice: Send {
     fn execute(&mut self, packet: &[u8; 12]) -> Reply;
     /// The next piece of the running command's data, at most `max` bytes.
     fn pull(&mut self, max: usize) -> Pull;
+    /// How many bytes are all of the running command's data, of which nothing was pulled yet, if the medium could move them to guest
+    /// memory itself.
+    fn straight(&self) -> Option<u64> {
+        None
+    }
+    /// Has the medium do that: [`pull`](Self::pull) then gives no data, but tells how it went.
+    fn go_straight(&mut self, segments: Vec<Segment>) {
+        drop(segments);
+    }
+    /// Whether no transfer to guest memory is under way any more, so that a reset may end.
+    fn settled(&mut self) -> bool {
+        true
+    }
     /// Takes a piece back that the host has taken, to spare the next one an allocation.
     fn give_back(&mut self, piece: Vec<u8>) {
         drop(piece);
@@ -72,6 +88,15 @@ impl<T: PacketDevice + ?Sized> PacketDevice for Arc<Mutex<T>> {
     }
     fn pull(&mut self, max: usize) -> Pull {
         lock(self).pull(max)
+    }
+    fn straight(&self) -> Option<u64> {
+        lock(self).straight()
+    }
+    fn go_straight(&mut self, segments: Vec<Segment>) {
+        lock(self).go_straight(segments);
+    }
+    fn settled(&mut self) -> bool {
+        lock(self).settled()
     }
     fn give_back(&mut self, piece: Vec<u8>) {
         lock(self).give_back(piece);

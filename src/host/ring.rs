@@ -351,15 +351,40 @@ fn read_cached(file: &File, request: &mut Request) -> Option<io::Result<()>> {
         return Some(Ok(()));
     }
     // Whatever else it is, io_uring says it too.
-    match request.step(Ok(transfer::read_cached(file, offset, slices))) {
+    match request.step(Ok(transfer::read_cached(file, offset, slices).unwrap_or(0))) {
         Progress::Complete(Ok(())) => Some(Ok(())),
         Progress::Complete(Err(_)) | Progress::Again => None,
     }
 }
 
-/// Reads from the page cache, if all of it is there; false if not, and then part of the slices may have changed. Never waits for
-/// the file.
-pub fn read_known(file: &File, offset: u64, into: &Slices) -> bool {
-    let len = into.len();
-    len == 0 || transfer::read_cached(file, offset, into) == len
+/// A file of which is read what memory holds.
+#[derive(Debug)]
+pub struct CachedFile {
+    file: File,
+    /// All of it is in memory, always.
+    in_memory: bool,
+}
+
+impl CachedFile {
+    /// A file that can be read.
+    pub fn new(file: File) -> Self {
+        let in_memory = transfer::is_in_memory(&file);
+        Self { file, in_memory }
+    }
+
+    /// Reads, if all of it is in memory; false if not, and then part of the slices may have changed. Never waits for a disk.
+    ///
+    /// # Errors
+    /// The file's volume cannot say what is in memory.
+    pub fn read(&self, offset: u64, into: &Slices) -> io::Result<bool> {
+        let len = into.len();
+        if len == 0 {
+            return Ok(true);
+        }
+        let moved = match self.in_memory {
+            true => transfer::blocking(Direction::Read, &self.file, offset, into, 0).unwrap_or(0),
+            false => transfer::read_cached(&self.file, offset, into)?,
+        };
+        Ok(moved == len)
+    }
 }

@@ -2,6 +2,7 @@
 //! Drives with removable media, and the bell that tells a controller of its media's completions.
 
 use super::control::{CommandError, Drive, DriveStatus};
+use crate::memory::Dma;
 use crate::storage::{self, Image, Purpose, Waker, chain};
 use devices::block::Medium;
 use devices::bus::lock;
@@ -55,6 +56,7 @@ pub struct DvdBay {
     drive: Arc<Mutex<DvdDrive>>,
     channel: Arc<Mutex<Channel>>,
     bell: Bell,
+    dma: Arc<Dma>,
     path: Option<PathBuf>,
 }
 
@@ -64,12 +66,14 @@ impl DvdBay {
         drive: Arc<Mutex<DvdDrive>>,
         channel: Arc<Mutex<Channel>>,
         bell: Bell,
+        dma: Arc<Dma>,
         path: Option<PathBuf>,
     ) -> Self {
         Self {
             drive,
             channel,
             bell,
+            dma,
             path,
         }
     }
@@ -83,7 +87,7 @@ impl DvdBay {
 
 impl Bay for DvdBay {
     fn insert(&mut self, name: Drive, path: &Path, force: bool) -> Result<(), CommandError> {
-        let image = open(path, Purpose::Dvd)?;
+        let image = open(path, Purpose::Dvd)?.reaching(self.dma.clone());
         let medium = start(image, &self.bell)?;
         if self.path.is_some() {
             let taken = lock(&self.drive)

@@ -10,17 +10,19 @@
 
 use super::engine::{self, Engine};
 use super::{Error, Image, chain};
-use crate::host::ring::{Buffer, Caching, Slices, read_known};
+use crate::host::ring::{Buffer, CachedFile, Caching, Slices};
 use crate::host::{Notifier, open_again};
 use crate::memory::Dma;
 use devices::block::{Completion, Data, Medium, MediumError, MediumInfo, Operation, Request};
 use devices::bus::lock;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+
+#[cfg(test)]
+mod tests;
 
 /// Called when a medium has completed something: tells the drive's controller to look. It runs on the medium's thread, and may
 /// take the controller's lock.
@@ -124,11 +126,20 @@ impl Medium for DiskMedium {
     }
 
     fn submit(&mut self, mut request: Request) {
-        if let Some(shortcut) = &mut self.shortcut
-            && shortcut.carry_out(&mut request, self.dma.as_deref())
+        match self
+            .shortcut
+            .as_mut()
+            .map(|shortcut| shortcut.carry_out(&mut request, self.dma.as_deref()))
         {
-            lock(&self.done).push_back(request.complete(Ok(())));
-            return;
+            Some(Ok(true)) => {
+                lock(&self.done).push_back(request.complete(Ok(())));
+                return;
+            }
+            Some(Err(error)) => {
+                log::debug!("{request:?}: reads of this medium are never done at once: {error}");
+                self.shortcut = None;
+            }
+            Some(Ok(false)) | None => {}
         }
         let Some(requests) = &self.requests else {
             return self.refuse(request);
@@ -184,7 +195,7 @@ impl Door {
 struct Shortcut {
     disk: Arc<vhd::Disk>,
     /// One a layer.
-    files: Vec<File>,
+    files: Vec<CachedFile>,
     /// Kept for its room.
     extents: Vec<vhd::Extent>,
 }
@@ -198,7 +209,9 @@ impl Shortcut {
             let Some(file) = storage.as_ref().and_then(|storage| storage.file()) else {
                 return Ok(None);
             };
-            files.push(open_again(file, false).or_else(|_| file.try_clone())?);
+            files.push(CachedFile::new(
+                open_again(file, false).or_else(|_| file.try_clone())?,
+            ));
         }
         Ok(Some(Self {
             disk: disk.clone(),
@@ -207,43 +220,50 @@ impl Shortcut {
         }))
     }
 
-    /// Does a request if that needs nothing but memory; false if not, and then part of its data may have changed.
-    fn carry_out(&mut self, request: &mut Request, dma: Option<&Dma>) -> bool {
+    /// Does a request if that needs nothing but memory; false if not, and then part of its data may have changed. An error if it is the
+    /// same for all requests.
+    fn carry_out(&mut self, request: &mut Request, dma: Option<&Dma>) -> io::Result<bool> {
         let len = request.data.len();
         if request.operation != Operation::Read || len == 0 || len > AT_ONCE {
-            return false;
+            return Ok(false);
         }
         let Some(lent) = Lent::of(&mut request.data, dma) else {
-            return false;
+            return Ok(false);
         };
         let done = self.read(request.offset, &lent.memory);
         lent.give_back(&mut request.data);
         done
     }
 
-    fn read(&mut self, start: u64, memory: &Slices) -> bool {
+    fn read(&mut self, start: u64, memory: &Slices) -> io::Result<bool> {
         self.extents.clear();
         let end = start.saturating_add(memory.len() as u64);
         // What cannot be is the thread's to say.
         let Ok(Some(_guard)) = self.disk.resolve_known(start..end, &mut self.extents) else {
-            return false;
+            return Ok(false);
         };
-        let files = &self.files;
-        let one = |extent: &vhd::Extent, memory: &Slices| match extent.source {
+        if let [whole] = self.extents.as_slice() {
+            return self.read_extent(whole, memory);
+        }
+        for extent in &self.extents {
+            let from = (extent.offset - start) as usize;
+            if !self.read_extent(extent, &memory.part(from..from + extent.len as usize))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_extent(&self, extent: &vhd::Extent, memory: &Slices) -> io::Result<bool> {
+        match extent.source {
             vhd::Source::Zero => {
                 memory.zero();
-                true
+                Ok(true)
             }
-            vhd::Source::File { layer, offset } => files
-                .get(layer)
-                .is_some_and(|file| read_known(file, offset, memory)),
-        };
-        match self.extents.as_slice() {
-            [whole] => one(whole, memory),
-            several => several.iter().all(|extent| {
-                let from = (extent.offset - start) as usize;
-                one(extent, &memory.part(from..from + extent.len as usize))
-            }),
+            vhd::Source::File { layer, offset } => match self.files.get(layer) {
+                Some(file) => file.read(offset, memory),
+                None => Ok(false),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use super::spec::{
     Command, Feature, InterruptReason, PACKET_SIGNATURE, PacketFeatures, SECTOR, Signature, Status,
 };
 use super::transfer_mode::DmaMode;
+use crate::block::Segment;
 use crate::packet::{self, PacketDevice, Pull, Reply};
 
 /// Bytes asked of the device at a time when data moves by DMA.
@@ -172,6 +173,10 @@ impl PacketDrive {
                 self.state.work = Work::DataIn { pace, left };
                 Next::Pending
             }
+            Pull::InPieces => {
+                self.state.work = Work::DataIn { pace, left };
+                Next::InPieces
+            }
             Pull::End(status) => end(registers, status),
         }
     }
@@ -267,8 +272,19 @@ impl AtaDevice for PacketDrive {
         }
     }
 
+    fn straight(&self) -> Option<u64> {
+        match self.state.work {
+            Work::DataIn { pace: Pace::Dma, .. } => self.device.straight(),
+            _ => None,
+        }
+    }
+
+    fn go_straight(&mut self, segments: Vec<Segment>) {
+        self.device.go_straight(segments);
+    }
+
     fn settle(&mut self) -> bool {
-        true
+        self.device.settled()
     }
 
     fn soft_reset(&mut self) {

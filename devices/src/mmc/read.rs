@@ -10,6 +10,7 @@ use super::spec::{CD_MAX_SPEED, DVD_MAX_SPEED, PowerState, Profile, SECTOR, SECT
 use super::tray::Disc;
 use super::{DvdDrive, GOOD, Outcome, Running};
 use crate::packet::Reply;
+use std::ops::Range;
 
 /// User data only, as READ (10) gives it: main channel selection of READ CD.
 const USER_DATA: u8 = 0x10;
@@ -60,6 +61,12 @@ impl Stream {
             fetch / SECTOR_BYTES * self.selection.len() as u64
         };
         self.staged.len() as u64 + more
+    }
+
+    /// All of it as a range of the medium, if that is all there is to it: nothing was staged, and sectors go as they are.
+    pub fn whole(&self) -> Option<Range<u64>> {
+        let whole = self.selection.is_user_data() && self.staged.is_empty() && self.at < self.end;
+        whole.then_some(self.at..self.end)
     }
 
     /// The next `max` bytes, or all that is left.

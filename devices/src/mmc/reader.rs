@@ -4,9 +4,11 @@
 //! One request fetches what the running command needs next. While the transport moves a piece, another request fetches the piece after
 //! it; past the end of a command only if the command went on where the last one ended. A reader belongs to one medium and goes with it, so
 //! nothing of an old disc can outlive it.
+//!
+//! What goes straight to guest memory passes this buffer by.
 
 use super::spec::SECTOR_BYTES;
-use crate::block::{Completion, Medium, Operation, Request};
+use crate::block::{Completion, Data, Medium, Operation, Request, Segment};
 use std::collections::VecDeque;
 
 /// Bytes that one request fetches at most.
@@ -57,6 +59,10 @@ pub struct Reader {
     /// Buffers for requests to come. What is in them is written over before anybody reads it.
     spare: Vec<Vec<u8>>,
     fetches: Vec<Fetch>,
+    /// Requests that go to guest memory, those of commands that were given up included.
+    straight: Vec<u64>,
+    /// How the last of them to end went.
+    straight_end: Option<(u64, bool)>,
     /// A demanded range that could not be read.
     failed: Option<Fetch>,
     next_tag: u64,
@@ -76,6 +82,8 @@ impl Reader {
             pieces: VecDeque::with_capacity(PIECES),
             spare: Vec::with_capacity(SPARE),
             fetches: Vec::with_capacity(REQUESTS),
+            straight: Vec::new(),
+            straight_end: None,
             failed: None,
             next_tag: 0,
             command_end: u64::MAX,
@@ -105,6 +113,34 @@ impl Reader {
         for fetch in &mut self.fetches {
             fetch.demanded = false;
         }
+    }
+
+    /// Whether the medium has all of a range, and can move it to guest memory.
+    pub fn can_go_straight(&self, end: u64) -> bool {
+        end <= self.len && self.medium.reaches_memory() && self.straight.is_empty()
+    }
+
+    /// Has the medium move a range to guest memory; gives a tag for [`arrived`](Self::arrived).
+    pub fn go_straight(&mut self, offset: u64, segments: Vec<Segment>) -> u64 {
+        let tag = self.new_tag();
+        self.straight.push(tag);
+        self.medium
+            .submit(Request::new(Operation::Read, offset, segments, tag));
+        tag
+    }
+
+    /// Whether what went to guest memory is there, or could not be read; `None` while the medium is at work.
+    pub fn arrived(&mut self, tag: u64) -> Option<bool> {
+        self.collect();
+        self.straight_end
+            .take_if(|(ended, _)| *ended == tag)
+            .map(|(_, good)| good)
+    }
+
+    /// Whether nothing is on its way to guest memory.
+    pub fn settled(&mut self) -> bool {
+        self.collect();
+        self.straight.is_empty()
     }
 
     /// Appends to `out`, which then ends at `*at` on the medium, until it holds `target` bytes. Beyond its end the medium reads as zeros.
@@ -219,8 +255,7 @@ impl Reader {
     }
 
     fn submit(&mut self, offset: u64, end: u64, demanded: bool) {
-        let tag = self.next_tag;
-        self.next_tag = tag.wrapping_add(1);
+        let tag = self.new_tag();
         self.fetches.push(Fetch {
             tag,
             offset,
@@ -233,9 +268,20 @@ impl Reader {
             .submit(Request::new(Operation::Read, offset, buffer, tag));
     }
 
+    fn new_tag(&mut self) -> u64 {
+        let tag = self.next_tag;
+        self.next_tag = tag.wrapping_add(1);
+        tag
+    }
+
     /// Takes in what the medium has finished.
     fn collect(&mut self) {
         while let Some(completion) = self.medium.completed() {
+            if let Data::Memory(_) = completion.data {
+                self.straight.retain(|tag| *tag != completion.tag);
+                self.straight_end = Some((completion.tag, completion.result.is_ok()));
+                continue;
+            }
             let Some(index) = self.fetches.iter().position(|f| f.tag == completion.tag) else {
                 log::error!("a medium completed a request that it was not given");
                 continue;

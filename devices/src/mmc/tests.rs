@@ -129,6 +129,7 @@ impl Host {
                     assert!(data.len() as u64 <= len);
                 }
                 Pull::Pending => panic!("the medium is at work"),
+                Pull::InPieces => panic!("nothing went straight"),
                 Pull::End(status) => {
                     assert!(status != Status::Good || data.len() as u64 == len);
                     return (data, status);

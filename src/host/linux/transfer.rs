@@ -55,10 +55,23 @@ pub fn blocking(
     })
 }
 
+/// Whether a file is never anywhere else than in memory: then no read of it waits for more than memory itself does.
+pub fn is_in_memory(file: &File) -> bool {
+    let mut status = MaybeUninit::<libc::statfs64>::zeroed();
+    // SAFETY: the descriptor is open while `file` is borrowed, and `status` has room for the result.
+    let result = check(unsafe { libc::fstatfs64(file.as_raw_fd(), status.as_mut_ptr()) });
+    // SAFETY: it was zeroed, and all zeros is a value of it.
+    let status = unsafe { status.assume_init() };
+    result.is_ok() && status.f_type == libc::TMPFS_MAGIC
+}
+
 /// Reads what is in the page cache, without waiting for more; says how many bytes that was.
-pub fn read_cached(file: &File, offset: u64, slices: &Slices) -> usize {
+///
+/// # Errors
+/// The volume cannot do that.
+pub fn read_cached(file: &File, offset: u64, slices: &Slices) -> io::Result<usize> {
     let Ok(offset) = i64::try_from(offset) else {
-        return 0;
+        return Ok(0);
     };
     let fd = file.as_raw_fd();
     let read = match slices {
@@ -82,7 +95,11 @@ pub fn read_cached(file: &File, offset: u64, slices: &Slices) -> usize {
             }
         }
     };
-    usize::try_from(read).unwrap_or(0)
+    match result(read) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(error),
+        // Whatever else it is, a read that waits says it too.
+        result => Ok(result.unwrap_or(0)),
+    }
 }
 
 /// Makes a file's data and length durable; moves nothing.

@@ -50,9 +50,17 @@ pub fn blocking(
     Ok(0)
 }
 
-/// What is in the page cache: there is no call that would not wait for more.
-pub fn read_cached(_: &File, _: u64, _: &Slices) -> usize {
-    0
+/// Whether a file is never anywhere else than in memory: nobody says so.
+pub fn is_in_memory(_: &File) -> bool {
+    false
+}
+
+/// Reads what is in the page cache.
+///
+/// # Errors
+/// Always: there is no call that would not wait for more.
+pub fn read_cached(_: &File, _: u64, _: &Slices) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Makes a file's data and length durable; moves nothing.

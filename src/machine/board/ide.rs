@@ -62,7 +62,9 @@ pub fn wire(
             }
             Some(IdeDrive::Dvd(image)) => {
                 let path = image.as_ref().map(|image| image.path().to_owned());
-                let medium = image.map(|image| image.into_medium(bell.waker())).transpose()?;
+                let medium = image
+                    .map(|image| image.reaching(dma.clone()).into_medium(bell.waker()))
+                    .transpose()?;
                 let medium = medium.map(|medium| Box::new(medium) as Box<dyn Medium>);
                 let serial = format!("DVD-{number}{position}");
                 let identity = mmc::Identity {
@@ -88,7 +90,7 @@ pub fn wire(
     lock(&channel).service();
     let dvds = bays
         .into_iter()
-        .map(|(drive, path)| DvdBay::new(drive, channel.clone(), bell.clone(), path))
+        .map(|(drive, path)| DvdBay::new(drive, channel.clone(), bell.clone(), dma.clone(), path))
         .collect();
     Ok(Wired { channel, dvds })
 }

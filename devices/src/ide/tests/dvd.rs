@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The transport with the real command set behind it.
 use super::*;
+use crate::block::{MediumError, Operation};
 use crate::mmc::{self, DvdDrive};
 
 /// Bytes in a sector of a disc.
 const DISC_SECTOR: usize = 2048;
 
 fn host() -> (Host, TestMedium) {
-    let disc = medium(4 * 300);
+    with(TestRam::new(0x20_0000), medium(4 * 300))
+}
+
+/// With a medium that reaches memory.
+fn reaching() -> (Host, TestMedium) {
+    let ram = TestRam::new(0x20_0000);
+    with(ram.clone(), medium(4 * 300).with_ram(ram))
+}
+
+fn with(ram: Arc<TestRam>, disc: TestMedium) -> (Host, TestMedium) {
     let dvd = DvdDrive::new(mmc::Identity::default(), Some(Box::new(disc.clone())));
     let drive = PacketDrive::new(Box::new(dvd), identity());
-    (Host::new([Drive::from(drive), Drive::Empty]), disc)
+    (Host::on(ram, [Drive::from(drive), Drive::Empty]), disc)
 }
 
 fn packet(host: &mut Host, features: u8, limit: u16, packet: [u8; 12]) {
@@ -76,19 +86,24 @@ fn sectors_by_pio_in_the_largest_and_in_odd_pieces() {
 
 #[test]
 fn sectors_by_dma() {
-    let (mut host, disc) = host();
-    ready(&mut host);
+    for (mut host, disc) in [host(), reaching()] {
+        sectors_by_dma_of(&mut host, &disc);
+    }
+}
+
+fn sectors_by_dma_of(host: &mut Host, disc: &TestMedium) {
+    ready(host);
     let regions: Vec<_> = (0..10).map(|i| (BUFFER + i * 0x1_0000, 0x1_0000)).collect();
     // More than the disc has is refused before anything moves.
     host.regions(&regions);
-    packet(&mut host, 1, 0, [0xa8, 0, 0, 0, 0, 0, 0, 0, 1, 64, 0, 0]);
+    packet(host, 1, 0, [0xa8, 0, 0, 0, 0, 0, 0, 0, 1, 64, 0, 0]);
     host.start_engine(true);
     assert_eq!(host.interrupted(), FAILED);
     assert_eq!(host.inb(ERROR) >> 4, 5, "ILLEGAL REQUEST");
 
     host.regions(&regions);
     disc.hold();
-    packet(&mut host, 1, 0, [0xa8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    packet(host, 1, 0, [0xa8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
     host.start_engine(true);
     assert_eq!(host.engine_status(), 0x01);
     let mut rounds = 0;
@@ -103,4 +118,62 @@ fn sectors_by_dma() {
     assert_eq!(host.engine_status(), 0x05, "the table is longer");
     assert_eq!(host.interrupted(), READY);
     assert_eq!(host.ram.get(BUFFER, 256 * DISC_SECTOR), patterns(0..1024));
+}
+
+#[test]
+fn a_disc_that_reaches_memory_goes_there_without_the_drives_buffer() {
+    let (mut host, disc) = reaching();
+    ready(&mut host);
+    disc.take_operations();
+    host.regions(&[(BUFFER, 3 * DISC_SECTOR)]);
+    packet(&mut host, 1, 0, read10(16, 3));
+    assert_eq!(host.alternate(), READY | BSY, "only the table tells where to");
+    host.start_engine(true);
+    assert_eq!((host.engine_status(), host.interrupted()), (0x04, READY));
+    assert_eq!(host.ram.get(BUFFER, 3 * DISC_SECTOR), patterns(64..76));
+    let all = (Operation::Read, 16 * DISC_SECTOR as u64, 3 * DISC_SECTOR);
+    assert_eq!((disc.take_operations(), disc.straight()), (vec![all], 1));
+    // READ CD with more than the user data: the drive puts the sectors together.
+    host.regions(&[(BUFFER, 2352)]);
+    packet(&mut host, 1, 0, [0xbe, 0, 0, 0, 0, 16, 0, 0, 1, 0xf8, 0, 0]);
+    host.start_engine(true);
+    assert_eq!(host.interrupted(), READY);
+    assert_eq!(host.ram.get(BUFFER + 16, DISC_SECTOR), patterns(64..68));
+    assert_eq!(disc.straight(), 1);
+}
+
+#[test]
+fn a_bad_sector_is_found_piece_by_piece() {
+    let (mut host, disc) = reaching();
+    ready(&mut host);
+    disc.fail(Some(MediumError::Io));
+    host.regions(&[(BUFFER, 3 * DISC_SECTOR)]);
+    packet(&mut host, 1, 0, read10(16, 3));
+    host.start_engine(true);
+    assert_eq!(disc.straight(), 1);
+    assert_eq!(host.interrupted(), FAILED);
+    assert_eq!(host.inb(ERROR) >> 4, 3, "MEDIUM ERROR");
+    disc.fail(None);
+    packet(&mut host, 0, 18, [3, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(host.insw(18)[3..7], [0, 0, 0, 16], "at the first sector");
+}
+
+#[test]
+fn a_reset_waits_for_what_the_disc_still_moves() {
+    let (mut host, disc) = reaching();
+    ready(&mut host);
+    host.regions(&[(BUFFER, DISC_SECTOR)]);
+    disc.hold();
+    packet(&mut host, 1, 0, read10(7, 1));
+    host.start_engine(true);
+    host.outb(CONTROL_BLOCK, 0x04);
+    host.outb(CONTROL_BLOCK, 0x00);
+    assert_eq!(host.inb(STATUS) & BSY, BSY);
+    disc.release();
+    host.channel.service();
+    assert_eq!(host.inb(STATUS) & BSY, 0);
+    host.quiet();
+    ready(&mut host);
+    packet(&mut host, 0, 2048, read10(9, 1));
+    assert_eq!(host.insw(DISC_SECTOR), patterns(36..40));
 }
