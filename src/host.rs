@@ -47,6 +47,7 @@ pub use windows::{
     signals::{on_end, raise_on_end},
     stdio::{RawMode, StandardInput, standard_output},
     transfer::{open_again, open_direct},
+    usage::{peak_memory, processor_time},
     virtio,
     volume::volume,
     wait::{Interest, Notifier, PollSet, wait},

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk`: disk images.
 
-// Its engine is the ring, which Windows has none of yet.
-#[cfg(target_os = "linux")]
 mod bench;
 mod change;
 mod check;
@@ -46,7 +44,6 @@ enum Command {
     Rebase(change::RebaseArgs),
     Map(map::Args),
     Serve(serve::Args),
-    #[cfg(target_os = "linux")]
     Bench(bench::Args),
 }
 
@@ -68,7 +65,6 @@ impl Args {
             Command::Rebase(args) => args.run(),
             Command::Map(args) => args.run(),
             Command::Serve(args) => args.run(),
-            #[cfg(target_os = "linux")]
             Command::Bench(args) => args.run(),
         }
     }

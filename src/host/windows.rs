@@ -10,6 +10,7 @@ pub mod signals;
 pub mod stdio;
 pub mod transfer;
 pub mod uring;
+pub mod usage;
 pub mod virtio;
 pub mod volume;
 pub mod wait;

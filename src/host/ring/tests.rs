@@ -3,16 +3,19 @@
 
 use super::*;
 use std::collections::HashSet;
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+#[cfg(target_os = "linux")]
+mod linux;
 
 const DEPTH: u16 = 16;
 const PAGE: usize = 4096;
 
 fn file(content: &[u8]) -> File {
-    let file = tempfile::tempfile().unwrap();
-    file.write_all_at(content, 0).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(content).unwrap();
     file
 }
 
@@ -127,31 +130,6 @@ fn the_end_of_the_file_is_an_error() {
 }
 
 #[test]
-fn the_hosts_errors_come_back() {
-    let full = || {
-        let full = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/full")
-            .unwrap();
-        vec![cached(&full)]
-    };
-    both(&full, &|mut ring| {
-        let memory = Buffer::zeroed(512, 1);
-        let error = one(&mut ring, write(0, slice(&memory, 0..512))).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
-        // A failure ends its own request only.
-        one(&mut ring, read(0, slice(&memory, 0..512))).unwrap();
-    });
-    let read_only = || vec![cached(&File::open("/dev/null").unwrap())];
-    both(&read_only, &|mut ring| {
-        let memory = Buffer::zeroed(512, 1);
-        let error = one(&mut ring, write(0, slice(&memory, 0..512))).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-    });
-}
-
-#[test]
 fn a_full_ring_gives_requests_back() {
     both(&|| vec![cached(&file(&pattern(PAGE)))], &|mut ring| {
         let memory = Buffer::zeroed(PAGE, PAGE);
@@ -220,7 +198,7 @@ fn memory_belongs_to_its_requests_until_they_are_done() {
 fn buffers_and_rings_may_go_at_any_time() {
     // Direct reads take long enough to be under way when the ring goes.
     let named = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-    named.as_file().write_all_at(&pattern(1 << 20), 0).unwrap();
+    named.as_file().write_all(&pattern(1 << 20)).unwrap();
     named.as_file().sync_all().unwrap();
     let files = || match super::super::open_direct(named.as_file(), true).unwrap() {
         Some(direct) => vec![RingFile {
@@ -273,50 +251,10 @@ fn direct_transfers_are_the_files_content() {
         );
         // The cached view of the file agrees.
         let mut seen = vec![0; 4 * PAGE];
-        named.as_file().read_exact_at(&mut seen, 8192).unwrap();
+        named.as_file().seek(SeekFrom::Start(8192)).unwrap();
+        named.as_file().read_exact(&mut seen).unwrap();
         assert_eq!(seen, pattern(4 * PAGE));
     });
-}
-
-#[test]
-fn a_wait_ends_when_it_is_woken() {
-    // Nothing comes out of an empty pipe, so that only the notifier can end the wait.
-    let mut pipe = [0; 2];
-    // SAFETY: `pipe` has room for both descriptors.
-    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
-    // SAFETY: the descriptors are new and nobody else's.
-    let (reader, writer) = pipe
-        .map(|fd| unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
-        .into();
-    let direct = RingFile {
-        file: reader,
-        // So that the blocking way is not tried first.
-        caching: Caching::Direct,
-    };
-    let mut ring = Ring::new(DEPTH, vec![direct]);
-    let wake = Notifier::new().unwrap();
-    if ring.kind() == Kind::Uring {
-        let memory = Buffer::zeroed(1, 1);
-        ring.push(1, read(0, slice(&memory, 0..1))).unwrap();
-        for _ in 0..3 {
-            wake.notify();
-            ring.wait(Some(&wake)).unwrap();
-            assert!(ring.next().is_none());
-            wake.clear();
-        }
-        std::io::Write::write_all(&mut &writer, b"x").unwrap();
-        let mut found = None;
-        while found.is_none() {
-            ring.wait(Some(&wake)).unwrap();
-            found = ring.next();
-        }
-        assert_eq!(found.unwrap().token, 1);
-    }
-    wake.notify();
-    ring.wait(Some(&wake)).unwrap();
-    let mut blocking = Ring::blocking(DEPTH, Vec::new());
-    blocking.wait(Some(&wake)).unwrap();
-    blocking.wait(None).unwrap();
 }
 
 #[test]
