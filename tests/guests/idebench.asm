@@ -1,11 +1,23 @@
 ; SPDX-License-Identifier: Apache-2.0 OR MIT
 ; Reads as many MiB as the parameter at 1F0h says from the primary master, the same first 4 MiB again and again: READ MULTIPLE of 16
 ; sectors a block by rep insw, or with DMA defined READ DMA EXT of DMA sectors a command by the PIIX bus master, with the interrupt; its
-; table names two 64 KiB regions in turn. A disk's boot sector that brings the sectors after it. Prints the checksum (floppysum.asm
-; says which) of the first 64 KiB, and a mark before and after.
+; table names two 64 KiB regions in turn. With DVD defined as well it is READ (10) of DMA sectors of the disc in the secondary master. A
+; disk's boot sector that brings the sectors after it. Prints the checksum (floppysum.asm says which) of the first command's data, 64 KiB
+; of it at most, and a mark before and after.
 %include "pc.inc"
+%ifdef DVD
+IDE             equ 0x170
+CONTROL         equ 0x376
+IRQ             equ 15
+CHANNEL         equ 8                   ; of the bus master
+SECTOR          equ 2048
+%else
 IDE             equ 0x1F0
 CONTROL         equ 0x3F6
+IRQ             equ 14
+CHANNEL         equ 0
+SECTOR          equ 512
+%endif
 BUFFER          equ 0x1000              ; segment
 PIIX_IDE        equ 0x80000900          ; 00:01.1
 BMIBA           equ 0x20
@@ -17,9 +29,10 @@ DF              equ 0x20
 DRQ             equ 0x08
 ERR             equ 0x01
 LOADED          equ 4                   ; sectors behind the boot sector
+PART            equ 4 << 20             ; what is read again and again
 %ifdef DMA
 %define NAME "idebench dma "
-CHUNK           equ DMA                 ; sectors a command, a multiple of 256
+CHUNK           equ DMA                 ; sectors a command: up to 64 KiB, or a multiple of 128 KiB
 %else
 %define NAME "idebench pio "
 CHUNK           equ 128
@@ -44,7 +57,7 @@ main:   call    setup
         call    checksum
         say     NAME, "start", 13, 10
         mov     ebp, [parameter]
-        shl     ebp, 11                 ; MiB to sectors
+        imul    ebp, (1 << 20) / SECTOR ; MiB to sectors
 .next:  call    transfer
         sub     ebp, CHUNK
         ja      .next
@@ -65,7 +78,11 @@ checksum:
         pop     ds
         xor     si, si
         xor     ebx, ebx
+%if CHUNK * SECTOR < 65536
+        mov     cx, CHUNK * SECTOR / 4
+%else
         mov     cx, 16384
+%endif
 .add:   lodsd
         rol     ebx, 1
         add     ebx, eax
@@ -88,6 +105,52 @@ ready:  mov     dx, CONTROL
         jnz     failed
         ret
 
+%ifdef DVD
+; READ (10) of CHUNK sectors at [lba], which moves on, by DMA.
+command:
+        mov     eax, [lba]
+        bswap   eax
+        mov     [read10 + 2], eax
+        mov     eax, [lba]
+        add     eax, CHUNK
+        and     eax, PART / SECTOR - 1
+        mov     [lba], eax
+        mov     si, read10
+        mov     bl, 1                   ; features: DMA
+; The packet at SI, with the features in BL.
+packet: mov     dx, IDE + 6
+        mov     al, 0xA0
+        out     dx, al
+        call    settled
+        mov     dx, IDE + 1
+        mov     al, bl
+        out     dx, al
+        mov     dx, IDE + 4
+        xor     al, al                  ; byte count
+        out     dx, al
+        inc     dx
+        out     dx, al
+        mov     dx, IDE + 7
+        mov     al, 0xA0
+        out     dx, al
+        call    settled
+        mov     dx, IDE
+        mov     cx, 6
+        rep     outsw
+        ret
+settled:
+        mov     dx, CONTROL
+        in      al, dx
+        mov     dx, IDE + 7
+.busy:  in      al, dx
+        test    al, BSY
+        jnz     .busy
+        ret
+read10: db      0x28, 0, 0, 0, 0, 0, 0, CHUNK >> 8, CHUNK & 0xFF, 0, 0, 0
+ready10:
+        times   12 db 0                 ; TEST UNIT READY
+lba:    dd      0
+%else
 ; The task file for CHUNK sectors at [lba], which moves on, and the command in AH.
 command:
         mov     dx, IDE + 6
@@ -122,10 +185,11 @@ command:
         out     dx, al
         mov     ecx, [lba]
         add     ecx, CHUNK
-        and     ecx, 8191               ; 4 MiB
+        and     ecx, PART / SECTOR - 1
         mov     [lba], ecx
         ret
 lba:    dd      0
+%endif
 
 %ifdef DMA
 setup:  mov     dx, PCI_ADDRESS
@@ -141,9 +205,16 @@ setup:  mov     dx, PCI_ADDRESS
         mov     dl, PCI_DATA & 0xFF
         in      ax, dx
         and     al, 0xF0
+        add     ax, CHANNEL
         mov     [bus_master], ax
         mov     di, PRD_TABLE
-        mov     cx, CHUNK / 256
+%if CHUNK * SECTOR <= 65536
+        mov     eax, BUFFER << 4
+        stosd
+        mov     eax, (CHUNK * SECTOR & 0xFFFF) | 0x80000000
+        stosd
+%else
+        mov     cx, CHUNK * SECTOR / 131072
 .table: mov     eax, BUFFER << 4
         stosd
         xor     eax, eax                ; 64 KiB
@@ -154,12 +225,25 @@ setup:  mov     dx, PCI_ADDRESS
         stosd
         loop    .table
         mov     byte [di - 1], 0x80     ; end of table
+%endif
+%ifdef DVD
+        mov     dx, CONTROL
+        mov     al, 2                   ; nIEN
+        out     dx, al
+        mov     bp, 4
+.due:   mov     si, ready10             ; what is due after power-on comes first
+        mov     bl, 0
+        call    packet
+        call    settled
+        dec     bp
+        jnz     .due
+%endif
         cli
-        mov     word [0x76 * 4], interrupt ; IRQ 14
-        mov     word [0x76 * 4 + 2], 0
+        mov     word [(0x68 + IRQ) * 4], interrupt
+        mov     word [(0x68 + IRQ) * 4 + 2], 0
         sti
         in      al, 0xA1
-        and     al, 0xBF
+        and     al, ~(1 << (IRQ - 8)) & 0xFF
         out     0xA1, al
         in      al, 0x21
         and     al, 0xFB
