@@ -24,9 +24,16 @@ fn identity() -> Identity {
 
 fuzz_target!(|data: &[u8]| {
     let mut choices = Choices::new(data);
-    let disk = TestMedium::new(vec![3; 256 * 512]);
-    let disc = TestMedium::new(vec![4; 64 * 2048]);
+    let mut disk = TestMedium::new(vec![3; 256 * 512]);
+    let mut disc = TestMedium::new(vec![4; 64 * 2048]);
     let ram = TestRam::new(RAM);
+    let reaching = choices.byte();
+    if reaching & 1 != 0 {
+        disk = disk.with_ram(ram.clone());
+    }
+    if reaching & 2 != 0 {
+        disc = disc.with_ram(ram.clone());
+    }
     let wire = TestWire::new();
     let dvd = DvdDrive::new(mmc::Identity::default(), Some(Box::new(disc.clone())));
     let drives = [
@@ -72,6 +79,9 @@ fuzz_target!(|data: &[u8]| {
                 entry[3] = 0;
                 ram.put(at, &entry);
                 channel.write(0x24, &(TABLE as u32).to_le_bytes());
+                // The engine, stopped and started one way or the other.
+                channel.write(0x20, &[what >> 4 & 8]);
+                channel.write(0x20, &[what >> 4 & 8 | 1]);
             }
             _ => match choices.byte() % 8 {
                 0 => disk.hold(),
