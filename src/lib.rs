@@ -10,5 +10,6 @@ pub mod host;
 pub mod hypervisor;
 pub mod machine;
 pub mod memory;
+pub mod qcow2;
 pub mod storage;
 pub mod virtual_pc;

@@ -19,5 +19,7 @@ mod checks;
 mod floppies;
 #[path = "disk/operations.rs"]
 mod operations;
+#[path = "disk/qcow2.rs"]
+mod qcow2;
 #[path = "disk/serving.rs"]
 mod serving;

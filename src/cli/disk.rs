@@ -20,7 +20,7 @@ mod serve;
 
 use super::Error;
 
-/// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks.
+/// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks. It reads qcow2 images too.
 ///
 /// Sizes and offsets are in bytes, or take K, M, G and T. The exit code is 0 when it is done, 1 when a difference or damage was
 /// found, and 2 for wrong use or a failure.

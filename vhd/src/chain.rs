@@ -109,16 +109,32 @@ impl Chain {
         let mut joiner = Joiner::new(&mut each);
         match &self.leaf {
             Some(leaf) => leaf.resolve(self, range, &mut joiner)?,
-            None => joiner.push(
-                range.start,
-                range.end,
-                Source::File {
-                    layer: 0,
-                    offset: range.start,
-                },
-            )?,
+            None => self.resolve_linear(range, &mut joiner)?,
         }
         joiner.finish()
+    }
+
+    /// As [`Chain::resolve`], where the disk begins where its only file does.
+    fn resolve_linear(&self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+        let top = self.top();
+        let mut at = range.start;
+        while at < range.end {
+            let all = range.end..range.end;
+            let known = if self.writable {
+                all.clone()
+            } else {
+                let known = top.storage.known_zeros(at..range.end);
+                known.map_err(|error| top.io_error(error, "looking for data in"))?
+            };
+            // An answer that makes no sense says nothing.
+            let sound = at <= known.start && known.start < known.end && known.end <= range.end;
+            let zeros = if sound { known } else { all };
+            let offset = at;
+            sink.push(at, zeros.start, Source::File { layer: 0, offset })?;
+            sink.push(zeros.start, zeros.end, Source::Zero)?;
+            at = zeros.end;
+        }
+        Ok(())
     }
 
     /// As [`Chain::resolve`], for what the parents hold.

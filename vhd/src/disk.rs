@@ -130,6 +130,20 @@ impl Disk {
         })
     }
 
+    /// A raw disk that can only be read, over a storage that is open already. It need not be a file: so a program reads
+    /// disks in formats that this library does not know.
+    ///
+    /// # Errors
+    /// [`crate::Kind::NotAnImage`] if it is empty, or what the storage says.
+    pub fn over(path: impl AsRef<Path>, storage: Arc<dyn Storage>) -> Result<Self> {
+        let image = Image::open(path.as_ref(), storage, Some(Format::Raw))?;
+        let options = OpenOptions::default();
+        let chain = Chain::new(vec![image], false, options.cache, options.ahead);
+        Ok(Self {
+            chain: Arc::new(chain),
+        })
+    }
+
     /// Opens one image without its parents: what it does not have itself reads as zeros.
     pub(crate) fn open_alone(path: &Path, options: &OpenOptions) -> Result<Self> {
         let access = if options.read_only {

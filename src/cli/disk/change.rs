@@ -30,7 +30,7 @@ pub struct MergeArgs {
 impl MergeArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
+        let disk = self.opening.open(&self.path, &self.opening.read_only())?;
         if let Some(target) = self.to {
             let block_size = disk.layers().find_map(|layer| layer.block_size());
             return convert::to_new(
@@ -75,7 +75,7 @@ pub struct CompactArgs {
 impl CompactArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        files::check_file(&self.path)?;
+        self.opening.check(&self.path)?;
         let before = files::allocated(&self.path);
         let (path, options) = (self.path.clone(), self.opening.for_writing());
         progress::run("Compacting", move |watch| {
@@ -102,7 +102,7 @@ pub struct ResizeArgs {
 impl ResizeArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.for_writing())?;
+        let disk = self.opening.open(&self.path, &self.opening.for_writing())?;
         if disk.format() == vhd::Format::Differencing {
             return Err(Error::Use(format!(
                 "`{}` is a differencing disk, whose size is its parent's: merge it first, with `vpc disk merge`",
@@ -141,8 +141,8 @@ pub struct RelinkArgs {
 impl RelinkArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        files::check_file(&self.path)?;
-        files::check_file(&self.parent)?;
+        self.opening.check(&self.path)?;
+        self.opening.check(&self.parent)?;
         let options = self.opening.for_writing();
         progress::run("Relinking", move |watch| {
             vhd::relink::relink(&self.path, &self.parent, &options, watch)
@@ -165,8 +165,8 @@ pub struct RebaseArgs {
 impl RebaseArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
-        let parent = files::open(&self.parent, &self.opening.read_only())?;
+        let disk = self.opening.open(&self.path, &self.opening.read_only())?;
+        let parent = self.opening.open(&self.parent, &self.opening.read_only())?;
         if disk.format() != vhd::Format::Differencing {
             return Err(no_parent(&self.path));
         }

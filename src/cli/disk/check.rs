@@ -24,7 +24,7 @@ pub struct Args {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        files::check_file(&self.path)?;
+        self.opening.check(&self.path)?;
         let mode = match (self.repair, self.dry_run) {
             (true, false) => Mode::Repair,
             (_, true) | (false, false) => Mode::Look,

@@ -108,7 +108,8 @@ impl Args {
 
 /// A parent must be usable with all of its own parents, or the child could never be opened.
 fn check_parent(parent: &Path) -> Result<(), Error> {
-    let disk = files::open(parent, &files::Opening::default().read_only())?;
+    let opening = files::Opening::default();
+    let disk = opening.open(parent, &opening.read_only())?;
     if disk.format() == vhd::Format::Raw {
         return Err(Error::Use(format!(
             "`{}` is a raw disk, which has no identity that a child could know it by: convert it with `vpc disk convert` first",
