@@ -13,3 +13,4 @@ pub mod memory;
 pub mod qcow2;
 pub mod storage;
 pub mod virtual_pc;
+pub mod volumes;

@@ -15,6 +15,10 @@ mod bad_use;
 mod basics;
 #[path = "disk/checks.rs"]
 mod checks;
+#[path = "disk/compacting.rs"]
+mod compacting;
+#[path = "disk/damaged_volumes.rs"]
+mod damaged_volumes;
 #[path = "disk/floppies.rs"]
 mod floppies;
 #[path = "disk/operations.rs"]
@@ -23,3 +27,5 @@ mod operations;
 mod qcow2;
 #[path = "disk/serving.rs"]
 mod serving;
+#[path = "disk/volume.rs"]
+mod volume;

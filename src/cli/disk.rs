@@ -6,6 +6,7 @@
 mod bench;
 mod change;
 mod check;
+mod compact;
 mod compare;
 mod convert;
 mod create;
@@ -40,7 +41,7 @@ enum Command {
     Compare(compare::Args),
     Convert(convert::Args),
     Merge(change::MergeArgs),
-    Compact(change::CompactArgs),
+    Compact(compact::Args),
     Resize(change::ResizeArgs),
     Relink(change::RelinkArgs),
     Rebase(change::RebaseArgs),

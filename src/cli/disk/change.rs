@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The commands that change an image as a whole: `vpc disk merge`, `compact`, `resize`, `relink` and `rebase`.
+//! The commands that change an image as a whole: `vpc disk merge`, `resize`, `relink` and `rebase`.
 
 use super::info::short;
 use super::{convert, files, progress};
@@ -57,32 +57,6 @@ impl MergeArgs {
             short(merged.written),
             merged.parent.display()
         );
-        Ok(exit::DONE)
-    }
-}
-
-/// Makes an image as small as its content allows.
-///
-/// What reads as zeros, or as the parent does, takes no space any more. The old file is replaced when the new one is complete.
-#[derive(Debug, clap::Args)]
-pub struct CompactArgs {
-    /// Image
-    path: PathBuf,
-    #[command(flatten)]
-    opening: files::Opening,
-}
-
-impl CompactArgs {
-    /// Runs the command.
-    pub fn run(self) -> Result<u8, Error> {
-        self.opening.check(&self.path)?;
-        let before = files::allocated(&self.path);
-        let (path, options) = (self.path.clone(), self.opening.for_writing());
-        progress::run("Compacting", move |watch| {
-            vhd::compact::compact(&path, &options, watch)
-        })?;
-        let after = files::allocated(&self.path);
-        println!("{} on the host, {} before", short(after), short(before));
         Ok(exit::DONE)
     }
 }
