@@ -238,21 +238,20 @@ impl vhd::Storage for Content {
         Ok(())
     }
 
-    fn known_zeros(&self, range: Range<u64>) -> io::Result<Range<u64>> {
-        let mut start = range.start;
-        let mut end = range.start;
-        while end < range.end {
-            let (mapping, len) = self.piece(end, range.end - end)?;
-            match mapping {
-                Mapping::Zero { .. } => end += len,
-                _ if start < end => break,
-                _ => {
-                    end += len;
-                    start = end;
-                }
+    fn data_from(&self, offset: u64) -> io::Result<Range<u64>> {
+        /// A hole is not followed further at a time: whoever asks about a part of one would wait for the look at all of it.
+        const FURTHEST: u64 = 64 << 20;
+        let size = self.image.size();
+        let mut at = offset;
+        while at < size && at - offset < FURTHEST {
+            let (mapping, len) = self.piece(at, size - at)?;
+            if !matches!(mapping, Mapping::Zero { .. }) {
+                return Ok(at..at + len);
             }
+            at += len;
         }
-        Ok(start..end)
+        // Nothing, or nobody has looked.
+        Ok(at.min(size)..size)
     }
 
     fn write_at(&self, _buffer: &[u8], _offset: u64) -> io::Result<()> {

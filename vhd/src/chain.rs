@@ -119,20 +119,26 @@ impl Chain {
         let top = self.top();
         let mut at = range.start;
         while at < range.end {
-            let all = range.end..range.end;
-            let known = if self.writable {
-                all.clone()
+            let data = if self.writable {
+                range.clone()
             } else {
-                let known = top.storage.known_zeros(at..range.end);
-                known.map_err(|error| top.io_error(error, "looking for data in"))?
+                let found = top.storage.data_from(at);
+                found.map_err(|error| top.io_error(error, "looking for data in"))?
             };
-            // An answer that makes no sense says nothing.
-            let sound = at <= known.start && known.start < known.end && known.end <= range.end;
-            let zeros = if sound { known } else { all };
-            let offset = at;
-            sink.push(at, zeros.start, Source::File { layer: 0, offset })?;
-            sink.push(zeros.start, zeros.end, Source::Zero)?;
-            at = zeros.end;
+            // Whatever a storage says, this stays inside of the range, and goes on.
+            let none = data.is_empty() || data.start >= range.end || data.end <= at;
+            let (start, end) = if none {
+                (range.end, range.end)
+            } else {
+                (data.start.max(at), data.end.min(range.end))
+            };
+            sink.push(at, start, Source::Zero)?;
+            let source = Source::File {
+                layer: 0,
+                offset: start,
+            };
+            sink.push(start, end, source)?;
+            at = end;
         }
         Ok(())
     }
