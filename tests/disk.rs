@@ -27,5 +27,7 @@ mod operations;
 mod qcow2;
 #[path = "disk/serving.rs"]
 mod serving;
+#[path = "disk/signals.rs"]
+mod signals;
 #[path = "disk/volume.rs"]
 mod volume;

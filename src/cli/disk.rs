@@ -24,7 +24,7 @@ use super::Error;
 /// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks. It reads qcow2 images too.
 ///
 /// Sizes and offsets are in bytes, or take K, M, G and T. The exit code is 0 when it is done, 1 when a difference or damage was
-/// found, and 2 for wrong use or a failure.
+/// found, 2 for wrong use or a failure, and 128 + N when signal N stopped it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

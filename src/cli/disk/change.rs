@@ -88,7 +88,10 @@ impl ResizeArgs {
         let (size, options) = (self.size, self.opening.for_writing());
         let path = self.path.clone();
         let resized = progress::run("Resizing", move |watch| {
-            Ok(vhd::resize::resize(&path, size, &options, watch))
+            match vhd::resize::resize(&path, size, &options, watch) {
+                Err(error) if *error.kind() == vhd::Kind::Cancelled => Err(error),
+                resized => Ok(resized),
+            }
         })?;
         resized.map_err(|e| match e.kind() {
             vhd::Kind::OutOfRange if size < old => Error::Use(format!(

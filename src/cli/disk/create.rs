@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk create`
 
-use super::{files, floppy};
+use super::{files, floppy, progress};
 use crate::cli::{Error, exit, size};
 use std::path::{Path, PathBuf};
 
@@ -59,13 +59,15 @@ impl Args {
         // A number that does not fit is no power of two either: zero stands for it.
         let block_size = u32::try_from(self.block_size).unwrap_or(0);
         let options = files::creating().block_size(block_size);
-        let path = &self.path;
-        match (self.kind, &self.parent) {
+        let (path, kind) = (self.path.clone(), self.kind);
+        match (kind, self.parent) {
             (Kind::Differencing, Some(parent)) => {
                 // Else the folder would be made for nothing.
-                check_parent(parent)?;
-                files::in_new_folder(path, || {
-                    vhd::create::differencing(path, parent, &options).map_err(|e| Error::wrong(&e))
+                check_parent(&parent)?;
+                files::in_new_folder(&self.path, || {
+                    progress::run("Creating", move |watch| {
+                        vhd::create::differencing(path, parent, &options.watch(watch))
+                    })
                 })?;
             }
             (_, Some(_)) => {
@@ -78,12 +80,14 @@ impl Args {
                 let size = self.size.ok_or_else(|| {
                     Error::Use("--size says how large the disk is to be, such as --size 10G".to_owned())
                 })?;
-                files::in_new_folder(path, || {
-                    let create = match kind {
-                        Kind::Fixed => vhd::create::fixed(path, size, &options),
-                        _ => vhd::create::dynamic(path, size, &options),
-                    };
-                    create.map_err(|e| Error::wrong(&e))
+                files::in_new_folder(&self.path, || {
+                    progress::run("Creating", move |watch| {
+                        let options = options.watch(watch);
+                        match kind {
+                            Kind::Fixed => vhd::create::fixed(path, size, &options),
+                            _ => vhd::create::dynamic(path, size, &options),
+                        }
+                    })
                 })?;
             }
         }
