@@ -11,7 +11,10 @@ pub mod ring;
 pub use linux::{
     Source,
     events::{EventLoop, Waker},
-    files::{FileId, allocated, file_id, file_of, is_device_name, is_socket, link_id, restrict, symlink},
+    files::{
+        FileId, allocated, file_id, file_of, is_device_name, is_executable, is_socket, link_id, restrict,
+        symlink,
+    },
     kernel,
     poll::{Interest, Notifier, PollSet, wait},
     pty::Pty,
@@ -35,8 +38,8 @@ pub use windows::{
     Source,
     events::{EventLoop, Waker},
     files::{
-        FileId, allocate, allocated, file_id, file_of, is_device_name, is_socket, link_id, punch, restrict,
-        symlink,
+        FileId, allocate, allocated, file_id, file_of, is_device_name, is_executable, is_socket, link_id,
+        punch, restrict, symlink,
     },
     kernel,
     pipe::{LocalListener, LocalStream},

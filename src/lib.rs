@@ -8,6 +8,7 @@ pub mod control_socket;
 pub mod firmware;
 pub mod host;
 pub mod hypervisor;
+pub mod iso;
 pub mod machine;
 pub mod memory;
 pub mod qcow2;

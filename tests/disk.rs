@@ -19,6 +19,8 @@ mod checks;
 mod compacting;
 #[path = "disk/damaged_volumes.rs"]
 mod damaged_volumes;
+#[path = "disk/discs.rs"]
+mod discs;
 #[path = "disk/floppies.rs"]
 mod floppies;
 #[path = "disk/operations.rs"]

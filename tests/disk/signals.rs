@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Signals in the middle of long operations: nothing half-done is left, one line says so, and the exit code names the signal.
 //!
-//! The middle is when the operation reads or writes a file for the third time, of which inotify tells.
+//! The middle is when the operation has read or written a file some times, of which inotify tells.
 
 use crate::lab::{Lab, pattern};
 use inotify::{EventMask, Inotify, WatchMask};
@@ -79,7 +79,12 @@ fn stop(lab: &Lab, words: &str, sign: Sign, signal: &str) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let needed = if sign == Sign::NewDraft { 1 } else { 3 };
+    let needed = match sign {
+        Sign::NewDraft => 1,
+        Sign::Draft | Sign::Writes(_) => 3,
+        // It is opened and looked at before the operation begins.
+        Sign::Reads(_) => 12,
+    };
     let mut count = 0;
     let mut buffer = [0; 16384];
     while count < needed && child.try_wait().unwrap().is_none() {
@@ -108,7 +113,9 @@ fn stops(make: impl Fn() -> Lab, words: &str, sign: Sign, check: impl Fn(&Lab, &
             let lab = make();
             let before = files(&lab);
             let ended = stop(&lab, words, sign, signal);
-            if ended.code == Some(0) || ended.code == Some(1) {
+            // Too late, or too early: before there was anything that a signal could leave behind it ends the program at once.
+            if matches!(ended.code, None | Some(0 | 1)) {
+                nothing_half_done(&lab, &before);
                 return false;
             }
             assert_eq!(ended.code, Some(code), "{words}, {signal}: {}", ended.stderr);
@@ -119,6 +126,11 @@ fn stops(make: impl Fn() -> Lab, words: &str, sign: Sign, check: impl Fn(&Lab, &
         });
         assert!(stopped, "{words}, {signal}: it was always faster");
     }
+}
+
+fn nothing_half_done(lab: &Lab, before: &HashMap<String, u64>) {
+    let drafts = |name: &String| name.ends_with(".new") && !before.contains_key(name);
+    assert!(!lab.names().iter().any(drafts), "{:?}", lab.names());
 }
 
 fn nothing_changed(lab: &Lab, before: &HashMap<String, u64>) {
@@ -223,6 +235,18 @@ fn a_merge_can_be_taken_up_again() {
 fn a_new_image_is_complete_or_not_there() {
     let words = "create new.vhd --type fixed --size 4G";
     stops(Lab::new, words, Sign::NewDraft, nothing_changed);
+}
+
+#[test]
+fn a_disc_is_complete_or_not_there() {
+    let make = || {
+        let lab = Lab::new();
+        std::fs::create_dir(lab.path("folder")).unwrap();
+        std::fs::write(lab.path("folder/large"), pattern(DATA, 1)).unwrap();
+        lab
+    };
+    let words = "create new.iso --type iso --from folder";
+    stops(make, words, Sign::Draft, nothing_changed);
 }
 
 #[test]

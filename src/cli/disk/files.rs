@@ -91,6 +91,14 @@ fn check_kind(path: &Path) -> Result<(), Error> {
 
 /// Makes a file with this content, which appears under its name when it is durable, or not at all.
 pub fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
+    publish_with(path, |file| file.write_at(content, 0))
+}
+
+/// As [`publish`], with content that comes bit by bit. A name that is taken is refused before anything is written.
+pub fn publish_with(
+    path: &Path,
+    fill: impl FnOnce(&dyn vhd::Storage) -> std::io::Result<()>,
+) -> Result<(), Error> {
     let name = path.file_name().ok_or_else(|| {
         Error::Use(format!(
             "`{}` cannot be the name of an image. Choose another name",
@@ -102,8 +110,12 @@ pub fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
     draft.push(".new");
     let draft = path.with_file_name(draft);
     let files = crate::storage::file_system();
-    let made = files.create_new(&draft).and_then(|file| {
-        file.write_at(content, 0)
+    let free = match files.canonical(path) {
+        Ok(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+        Err(_) => Ok(()),
+    };
+    let made = free.and_then(|()| files.create_new(&draft)).and_then(|file| {
+        fill(&*file)
             .and_then(|()| file.sync())
             .and_then(|()| files.publish(&draft, path))
             .inspect_err(|_| drop(files.remove(&draft)))
@@ -123,6 +135,7 @@ pub fn in_new_folder<T>(path: &Path, make: impl FnOnce() -> Result<T, Error>) ->
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => return make(),
     };
+    super::progress::heed_signals()?;
     let missing: Vec<&Path> = folder
         .ancestors()
         .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())

@@ -4,7 +4,7 @@
 use crate::cli::Error;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vhd::{Kind, Watch};
 
@@ -18,7 +18,7 @@ pub fn run<T: Send + 'static>(
     operation: impl FnOnce(&Watch) -> vhd::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     // From before the task begins, or a signal could leave a draft behind.
-    let stop = Stop::new()?;
+    let stop = Stop::heed()?;
     let task = vhd::Task::start(description, operation).map_err(|e| Error::host(&e))?;
     stop.cancels(task.watch());
     let bar = ProgressBar::new(0);
@@ -44,33 +44,52 @@ pub fn run<T: Send + 'static>(
         })
 }
 
-/// The signals that stop a task.
-struct Stop {
-    /// The first one that came; zero before that.
-    signal: Arc<AtomicI32>,
-    watch: Arc<OnceLock<Watch>>,
+/// From now on signals to end do not end the process, but stop the next task, or the one that runs. Called before anything is made that a
+/// signal could leave behind.
+pub fn heed_signals() -> Result<(), Error> {
+    Stop::heed().map(drop)
 }
 
+/// The signals that stop tasks.
+struct Stop {
+    /// The first one that came; zero before that.
+    signal: AtomicI32,
+    /// The task that runs.
+    watch: Mutex<Option<Watch>>,
+}
+
+static STOP: Stop = Stop {
+    signal: AtomicI32::new(0),
+    watch: Mutex::new(None),
+};
+
 impl Stop {
-    fn new() -> Result<Self, Error> {
-        let stop = Self {
-            signal: Arc::default(),
-            watch: Arc::default(),
-        };
-        let (signal, watch) = (Arc::clone(&stop.signal), Arc::clone(&stop.watch));
-        let handler = move |number| {
-            let _ = signal.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
-            if let Some(watch) = watch.get() {
-                watch.cancel();
-            }
-        };
-        crate::host::on_stop(handler).map_err(|e| Error::host(&e))?;
-        Ok(stop)
+    fn heed() -> Result<&'static Self, Error> {
+        static HEEDED: Mutex<bool> = Mutex::new(false);
+        let mut heeded = HEEDED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*heeded {
+            crate::host::on_stop(|number| STOP.stop(number)).map_err(|e| Error::host(&e))?;
+            *heeded = true;
+        }
+        Ok(&STOP)
     }
 
-    /// From now on a signal cancels a task, also one that came before.
+    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self, number: i32) {
+        let _ = self
+            .signal
+            .compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
+        if let Some(watch) = &*self.watch() {
+            watch.cancel();
+        }
+    }
+
+    /// From now on a signal cancels this task; one that came before does too.
     fn cancels(&self, watch: &Watch) {
-        let _ = self.watch.set(watch.clone());
+        *self.watch() = Some(watch.clone());
         if self.signal().is_some() {
             watch.cancel();
         }
