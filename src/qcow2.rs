@@ -2,7 +2,7 @@
 //! Images in QEMU's qcow2 format, to be read only.
 //!
 //! The crate `imago` reads the format. What is here is what an image of unknown origin calls for: its header is checked before that crate
-//! sees it, and the files that it names are opened by this program's rules ([`backing`]), or not at all. The content comes out as a raw
+//! sees it, and the files that it names are opened by this program's rules (`backing`), or not at all. The content comes out as a raw
 //! [`vhd::Disk`], so whatever reads disks reads these.
 //!
 //! Source: QEMU, docs/interop/qcow2.rst.

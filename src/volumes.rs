@@ -8,9 +8,9 @@
 //!
 //! | part | what it knows |
 //! | --- | --- |
-//! | [`table`] | partitions, in the styles MBR and GPT |
-//! | [`fat`], [`ntfs`], [`ext`] | one kind of file system each |
-//! | [`bits`] | a bit for each cluster or block |
+//! | `table` | partitions, in the styles MBR and GPT |
+//! | `fat`, `ntfs`, `ext` | one kind of file system each |
+//! | `bits` | a bit for each cluster or block |
 
 use bits::Bits;
 use std::borrow::Cow;
