@@ -312,11 +312,9 @@ fn decode(list: &[u8], clusters: u64) -> Result<Vec<Run>, Trouble> {
         });
         let (count, moved, more) = numbers.ok_or(RECORD_DAMAGED)?;
         rest = more;
-        let count = u64::try_from(count)
-            .ok()
-            .filter(|count| (1..=clusters).contains(count));
+        let count = u64::try_from(count).ok().filter(|&count| count != 0);
         let count = count.ok_or(RECORD_DAMAGED)?;
-        // Holes too are bounded: no file is larger than what 2^32 clusters hold.
+        // A hole may be larger than the volume, but no file is larger than this.
         total = total
             .checked_add(count)
             .filter(|total| *total < 1 << 48)

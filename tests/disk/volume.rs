@@ -16,16 +16,16 @@ const EXT: [&str; 4] = ["mke2fs", "-qF", "-E", "nodiscard"];
 pub const KINDS: [Kind; 9] = [
     kind("ext2", 12, &["-t", "ext2", "-b", "1024"]),
     kind("ext3", 16, &["-t", "ext3"]),
-    kind("ext4", 40, &["-t", "ext4"]),
+    kind("ext4", 20, &["-t", "ext4"]),
     kind("ext4-large", 96, &["-t", "ext4", "-b", "1024", "-O", "^flex_bg"]),
     kind(
         "ext4-2010",
-        40,
+        20,
         &["-t", "ext4", "-O", "^metadata_csum,^64bit,uninit_bg"],
     ),
     kind("fat12", 6, &["mkfs.fat", "-F12"]),
     kind("fat16", 24, &["mkfs.fat", "-F16"]),
-    kind("fat32", 40, &["mkfs.fat", "-F32", "-s1"]),
+    kind("fat32", 36, &["mkfs.fat", "-F32", "-s1"]),
     kind("ntfs", 16, &["mkfs.ntfs", "-qQF"]),
 ];
 

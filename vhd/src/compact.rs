@@ -45,6 +45,8 @@ pub enum Mode {
 /// As [`compact`], and leaves out what `unused` says that nobody needs: ranges of the disk in bytes. It may look at the
 /// disk, to which nobody can write meanwhile.
 ///
+/// The image must have no children ([`crate::merge::children`]): they would see other content.
+///
 /// A block is left out if it has nothing but that, and zeros: all that shares a block with what is needed stays as it
 /// is. In raw and fixed images the blocks are pages of 4 KiB. What is left out reads as zeros then, or in a child as the
 /// parent does.

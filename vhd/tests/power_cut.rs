@@ -334,11 +334,8 @@ fn threads_lose_nothing_that_was_flushed() {
 /// Not by a macro: what those print of a test that goes well is not seen.
 fn tell(chains: usize, cuts: usize) {
     let operations = chains * STEPS;
-    writeln!(
-        std::io::stderr(),
-        "random operations: {operations}, with {cuts} power cuts"
-    )
-    .unwrap();
+    let line = format!("random operations: {operations}, with {cuts} power cuts\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 fn cut_everywhere(seed: u64, depth: usize, block_size: u32) -> usize {

@@ -12,7 +12,7 @@ use vhd::compact::{Mode, compact_unused};
 ///
 /// What reads as zeros, or as the parent does, takes no space any more, and neither does what the file systems on the disk do not use:
 /// FAT, NTFS and ext2/3/4, in MBR and GPT partitions or on the whole disk. A file system that was not closed cleanly, or that does not
-/// agree with itself, is left alone and named. Deleted files cannot be recovered afterwards. The old file is replaced when the new one is
+/// agree with itself, is left alone and named, and so are all of a disk that has children in its folder or those given with --search. Deleted files cannot be recovered afterwards. The old file is replaced when the new one is
 /// complete.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -35,7 +35,18 @@ impl Args {
         let before = files::allocated(&self.path);
         let (path, options) = (self.path.clone(), self.opening.for_writing());
         let mode = if self.dry_run { Mode::Count } else { Mode::Compact };
-        let zeros_only = self.zeros_only;
+        let children = if self.zeros_only {
+            Vec::new()
+        } else {
+            vhd::merge::children(&path, &options).map_err(|e| Error::wrong(&e))?
+        };
+        if let Some(child) = children.first() {
+            println!(
+                "file systems are left alone: the content of a parent must not change, and `{}` is a child of this one",
+                child.display()
+            );
+        }
+        let zeros_only = self.zeros_only || !children.is_empty();
         let (found, bytes) = progress::run("Compacting", move |watch| {
             let mut found = Vec::new();
             let unused = |disk: &vhd::Disk| {
