@@ -40,7 +40,7 @@ packages_of() {
         grub-common:grub-mkrescue grub-pc-bin:/usr/lib/grub/i386-pc/boot.img hdparm:hdparm sg3-utils:sg_inq fio:fio ;;
     demo) echo "$(packages_of build) $(packages_of run) $(packages_of lab) $(packages_of guests)" ;;
     fuzz) echo "$(packages_of build) g++:c++" ;;
-    test) echo "$(packages_of demo) $(packages_of fuzz) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo libnbd-bin:nbdinfo" ;;
+    test) echo "$(packages_of demo) $(packages_of fuzz) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo libnbd-bin:nbdinfo ntfs-3g:ntfscp genisoimage:isoinfo p7zip-full:7z" ;;
     bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio strace:strace libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
     windows) echo gcc-mingw-w64-x86-64-posix:x86_64-w64-mingw32-gcc-posix wine64:/usr/lib/wine/wine64 ;;
     windows-rust) echo libllvm22:/usr/share/doc/libllvm22 libgit2-1.5:/usr/lib/x86_64-linux-gnu/libgit2.so.1.5 ;;

@@ -69,6 +69,14 @@ pub enum Error {
     /// The host failed.
     #[error("{0}")]
     Host(String),
+    /// A signal came before it was done.
+    #[error("stopped by signal {signal}: {what}")]
+    Stopped {
+        /// Its number.
+        signal: i32,
+        /// What was not done.
+        what: String,
+    },
 }
 
 impl Error {
@@ -89,6 +97,7 @@ impl Error {
             Self::Model(error) => exit::model(error),
             Self::Use(_) => exit::USE,
             Self::Host(_) => exit::HOST,
+            Self::Stopped { signal, .. } => exit::signal(*signal),
         }
     }
 
@@ -114,6 +123,7 @@ impl Error {
                 )
             }
             Self::Use(what) | Self::Host(what) => writeln!(text, "vpc: {what}"),
+            Self::Stopped { .. } => writeln!(text, "vpc: {self}"),
         };
         text
     }

@@ -15,9 +15,21 @@ mod bad_use;
 mod basics;
 #[path = "disk/checks.rs"]
 mod checks;
+#[path = "disk/compacting.rs"]
+mod compacting;
+#[path = "disk/damaged_volumes.rs"]
+mod damaged_volumes;
+#[path = "disk/discs.rs"]
+mod discs;
 #[path = "disk/floppies.rs"]
 mod floppies;
 #[path = "disk/operations.rs"]
 mod operations;
+#[path = "disk/qcow2.rs"]
+mod qcow2;
 #[path = "disk/serving.rs"]
 mod serving;
+#[path = "disk/signals.rs"]
+mod signals;
+#[path = "disk/volume.rs"]
+mod volume;

@@ -4,6 +4,7 @@
 mod bench;
 mod change;
 mod check;
+mod compact;
 mod compare;
 mod convert;
 mod create;
@@ -18,10 +19,10 @@ mod serve;
 
 use super::Error;
 
-/// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks.
+/// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks. It reads qcow2 images too.
 ///
 /// Sizes and offsets are in bytes, or take K, M, G and T. The exit code is 0 when it is done, 1 when a difference or damage was
-/// found, and 2 for wrong use or a failure.
+/// found, 2 for wrong use or a failure, and 128 + N when signal N stopped it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -38,7 +39,7 @@ enum Command {
     Compare(compare::Args),
     Convert(convert::Args),
     Merge(change::MergeArgs),
-    Compact(change::CompactArgs),
+    Compact(compact::Args),
     Resize(change::ResizeArgs),
     Relink(change::RelinkArgs),
     Rebase(change::RebaseArgs),

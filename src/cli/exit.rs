@@ -62,6 +62,11 @@ pub fn model(error: &crate::virtual_pc::Error) -> u8 {
     }
 }
 
+/// The code for an end by a signal: 128 and its number, as shells have it.
+pub fn signal(number: i32) -> u8 {
+    u8::try_from(number).map_or(USE, |number| number.saturating_add(128))
+}
+
 /// The code for the end of a machine.
 pub fn end(end: &End) -> u8 {
     match end {

@@ -28,6 +28,72 @@ fn a_sound_chain_has_no_damage() {
     }
 }
 
+/// Blocks that the table has lost, and what stands behind the last block, are named and are no damage.
+#[test]
+fn space_that_nothing_points_to_is_a_note() {
+    let lab = Lab::new();
+    let (mut bytes, table) = image(&lab);
+    let place = |block| entry(&bytes, table, block) as usize * 512;
+    let (third, last) = (place(3), place(7));
+    for block in [3, 7] {
+        bytes[table + block * 4..][..4].fill(0xff);
+    }
+    std::fs::write(lab.path("disk.vhd"), &bytes).unwrap();
+    let found = lab.disk("check disk.vhd");
+    let text = String::from_utf8(found.stdout).unwrap();
+    assert_eq!(found.code, 0, "{text}");
+    for words in [
+        "note: nothing points to",
+        "in 2 places",
+        "as 2 blocks take",
+        "disk.vhd: no damage",
+    ] {
+        assert!(text.contains(words), "{words} in:\n{text}");
+    }
+
+    let json: serde_json::Value = serde_json::from_slice(&lab.ok("check disk.vhd --json")).unwrap();
+    assert_eq!((&json["damages"], &json["repaired"]), (&0.into(), &0.into()));
+    assert_eq!(json["findings"][0]["damage"], false);
+    assert_eq!(json["unused"]["blocks"], 2);
+    let pieces = json["unused"]["pieces"].as_array().unwrap();
+    let inside = |piece: &serde_json::Value, place: usize| {
+        let offset = piece["offset"].as_u64().unwrap() as usize;
+        (offset..offset + piece["length"].as_u64().unwrap() as usize).contains(&place)
+    };
+    assert!(inside(&pieces[0], third) && inside(&pieces[1], last), "{json}");
+    let sum: u64 = pieces.iter().map(|piece| piece["length"].as_u64().unwrap()).sum();
+    assert_eq!(json["unused"]["bytes"], sum);
+
+    lab.ok("compact disk.vhd --zeros-only");
+    let json: serde_json::Value = serde_json::from_slice(&lab.ok("check disk.vhd --json")).unwrap();
+    assert_eq!(json["unused"]["bytes"], 0);
+    assert_eq!(json["findings"], serde_json::json!([]));
+}
+
+#[test]
+fn damage_is_told_as_json() {
+    let lab = Lab::new();
+    let (mut bytes, table) = image(&lab);
+    bytes[table + 4..][..4].copy_from_slice(&0x7fff_fff0u32.to_be_bytes());
+    std::fs::write(lab.path("disk.vhd"), &bytes).unwrap();
+    let done = lab.disk("check disk.vhd --json");
+    assert_eq!(done.code, 1);
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&json["damages"], &json["repaired"]), (&1.into(), &0.into()));
+    let damage = json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["damage"] == true);
+    assert!(
+        damage.unwrap()["remedy"].as_str().unwrap().contains("block 1"),
+        "{json}"
+    );
+    let done = lab.disk("check disk.vhd --repair --json");
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((done.code, &json["repaired"]), (0, &1.into()));
+}
+
 #[test]
 fn every_damaged_block_is_named_and_taken_out() {
     let lab = Lab::new();
@@ -53,7 +119,9 @@ fn every_damaged_block_is_named_and_taken_out() {
     ] {
         assert!(text.contains(words), "{words} in:\n{text}");
     }
-    assert_eq!(text.lines().count(), 5, "{text}");
+    // What was in them is in the file still.
+    assert!(text.contains("note: nothing points to"), "{text}");
+    assert_eq!(text.lines().count(), 6, "{text}");
     let dry = lab.disk("check disk.vhd --repair --dry-run");
     assert_eq!(dry.code, 1);
     assert!(

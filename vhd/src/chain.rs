@@ -125,16 +125,38 @@ impl Chain {
     ) -> Result<()> {
         match &self.leaf {
             Some(leaf) => leaf.resolve(self, range, &mut joiner)?,
-            None => joiner.push(
-                range.start,
-                range.end,
-                Source::File {
-                    layer: 0,
-                    offset: range.start,
-                },
-            )?,
+            None => self.resolve_linear(range, &mut joiner)?,
         }
         joiner.finish()
+    }
+
+    /// As [`Chain::resolve`], where the disk begins where its only file does.
+    fn resolve_linear(&self, range: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+        let top = self.top();
+        let mut at = range.start;
+        while at < range.end {
+            let data = if self.writable {
+                range.clone()
+            } else {
+                let found = top.storage.data_from(at);
+                found.map_err(|error| top.io_error(error, "looking for data in"))?
+            };
+            // Whatever a storage says, this stays inside of the range, and goes on.
+            let none = data.is_empty() || data.start >= range.end || data.end <= at;
+            let (start, end) = if none {
+                (range.end, range.end)
+            } else {
+                (data.start.max(at), data.end.min(range.end))
+            };
+            sink.push(at, start, Source::Zero)?;
+            let source = Source::File {
+                layer: 0,
+                offset: start,
+            };
+            sink.push(start, end, source)?;
+            at = end;
+        }
+        Ok(())
     }
 
     /// As [`Chain::resolve`], for what the parents hold.

@@ -5,6 +5,7 @@
 //! them. The time it takes is that of sorting the table of blocks; payload is not read.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub enum Finding {
     Notice(Notice),
     /// A contradiction in the table of blocks.
     Block(Damage),
+    /// Space that nothing points to.
+    Unused(Unused),
     /// The image, or its chain, cannot be opened for another reason.
     Unusable(Error),
 }
@@ -53,7 +56,7 @@ impl Finding {
                 | Notice::FooterCopyDamaged
                 | Notice::FooterCopyDiffers,
             ) => Remedy::WriteFooter,
-            Self::Notice(_) => Remedy::None,
+            Self::Notice(_) | Self::Unused(_) => Remedy::None,
             Self::Block(
                 Damage::BlockOutsideFile { block, .. }
                 | Damage::BlockInMetadata { block, .. }
@@ -69,8 +72,65 @@ impl fmt::Display for Finding {
         match self {
             Self::Notice(notice) => notice.fmt(f),
             Self::Block(damage) => damage.fmt(f),
+            Self::Unused(unused) => unused.fmt(f),
             Self::Unusable(error) => error.fmt(f),
         }
+    }
+}
+
+/// Space in the file of an image that no structure and no block has. Other programs leave it behind, and so does a power
+/// cut; it harms nothing, and a compaction gives it back. What is less than two pages is left out: it is there for alignment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// Where, in bytes of the file, in order.
+    pub pieces: Vec<Range<u64>>,
+    /// How many blocks with their bitmaps take about as much: most likely the table has lost them.
+    pub blocks: u64,
+    /// All of its bytes.
+    pub bytes: u64,
+}
+
+impl Unused {
+    /// Looks between what is taken, which is in order and may overlap, and up to the end of the space for blocks.
+    fn between(taken: &[Range<u64>], limit: u64, footprint: u64) -> Self {
+        /// Of our own blocks. Behind the table, whose end is aligned too, nearly two of these may be free.
+        const ALIGNMENT: u64 = 4096;
+        let stride = footprint.next_multiple_of(ALIGNMENT);
+        let mut unused = Self::default();
+        let mut end = 0;
+        for range in taken.iter().chain([&(limit..limit)]) {
+            let free = range.start.saturating_sub(end);
+            if free >= 2 * ALIGNMENT {
+                unused.pieces.push(end..range.start);
+                // Rounded: some programs align blocks, others pack them.
+                unused.blocks += (free + stride / 2) / stride;
+                unused.bytes += free;
+            }
+            end = end.max(range.end);
+        }
+        unused
+    }
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pieces,
+            blocks,
+            bytes,
+        } = self;
+        let place = pieces.first().map_or(0, |piece| piece.start);
+        write!(f, "nothing points to {bytes} bytes of the file, ")?;
+        match pieces.len() {
+            1 => write!(f, "at offset {place}")?,
+            count => write!(f, "in {count} places from offset {place} on")?,
+        }
+        match blocks {
+            0 => {}
+            1 => write!(f, ", about as much as a block takes")?,
+            blocks => write!(f, ", about as much as {blocks} blocks take")?,
+        }
+        write!(f, "; a compaction gives them back")
     }
 }
 
@@ -277,6 +337,20 @@ impl Checker<'_> {
             self.watch.advance(1);
         }
         placed.sort_unstable();
+        let blocks = placed.iter().map(|&(sector, _)| {
+            let start = u64::from(sector) * spec::SECTOR;
+            start..start + footprint
+        });
+        let mut taken: Vec<Range<u64>> = metadata
+            .into_iter()
+            .map(|(_, range)| range)
+            .chain(blocks)
+            .collect();
+        taken.sort_unstable_by_key(|range| range.start);
+        let unused = Unused::between(&taken, frame.limit, footprint);
+        if !unused.pieces.is_empty() {
+            found(Finding::Unused(unused))?;
+        }
         let mut last: Option<(u32, u32)> = None;
         for (sector, second) in placed {
             match last {
@@ -339,7 +413,7 @@ impl Checker<'_> {
 }
 
 /// Where the structures are that no block may touch.
-fn metadata(frame: &Frame) -> Vec<(Structure, std::ops::Range<u64>)> {
+fn metadata(frame: &Frame) -> Vec<(Structure, Range<u64>)> {
     let header = &frame.header;
     let sized = |structure, offset: u64, len: u64| {
         let end = offset.saturating_add(len).checked_next_multiple_of(spec::SECTOR);

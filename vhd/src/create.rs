@@ -17,6 +17,7 @@ use crate::format::{Footer, Header, LocatorEntry, locator, spec, time};
 use crate::geometry::Geometry;
 use crate::image::Format;
 use crate::storage::{Access, FileSystem, HostFileSystem, Storage};
+use crate::task::Watch;
 
 mod id;
 
@@ -28,6 +29,7 @@ pub struct CreateOptions {
     time: Option<SystemTime>,
     /// The footer of the image that this is a new version of.
     previous: Option<Box<Footer>>,
+    watch: Watch,
     file_system: Arc<dyn FileSystem>,
 }
 
@@ -38,6 +40,7 @@ impl Default for CreateOptions {
             unique_id: None,
             time: None,
             previous: None,
+            watch: Watch::default(),
             file_system: Arc::new(HostFileSystem::default()),
         }
     }
@@ -68,6 +71,13 @@ impl CreateOptions {
     #[must_use]
     pub fn time(mut self, time: SystemTime) -> Self {
         self.time = Some(time);
+        self
+    }
+
+    /// Lets the image not be made when the watch is cancelled before it is there.
+    #[must_use]
+    pub fn watch(mut self, watch: &Watch) -> Self {
+        self.watch = watch.clone();
         self
     }
 
@@ -148,7 +158,8 @@ const LOCATORS_OFFSET: u64 = HEADER_OFFSET + size_of::<Header>() as u64;
 /// Makes a fixed image of `size` bytes. Its space is reserved on the host if the file system can do that.
 ///
 /// # Errors
-/// [`Kind::TooSmall`], [`Kind::TooLarge`], [`Kind::InvalidSize`], [`Kind::AlreadyExists`], or what the host says.
+/// [`Kind::TooSmall`], [`Kind::TooLarge`], [`Kind::InvalidSize`], [`Kind::AlreadyExists`], [`Kind::Cancelled`], or what the host
+/// says.
 pub fn fixed(path: impl AsRef<Path>, size: u64, options: &CreateOptions) -> Result<()> {
     let path = path.as_ref();
     check_size(size, path)?;
@@ -332,6 +343,10 @@ fn publish(
     })?;
     let filled = fill(&*storage).and_then(|()| storage.sync());
     drop(storage);
+    if let Err(cancelled) = options.watch.check_path(path) {
+        let _ = files.remove(&temporary);
+        return Err(cancelled);
+    }
     let published = filled.and_then(|()| files.publish(&temporary, path));
     published.map_err(|error| {
         // Nothing half-made stays; if that fails too, the first failure is the one to report.

@@ -9,6 +9,7 @@ use crate::chain::extent::Extent;
 use crate::chain::leaf::Leaf;
 use crate::chain::write::WriteTicket;
 use crate::chain::{Chain, ReadGuard, open};
+use crate::compact::unused;
 use crate::error::Result;
 use crate::format::{Footer, Header};
 use crate::geometry::Geometry;
@@ -112,6 +113,8 @@ impl OpenOptions {
 #[derive(Debug)]
 pub struct Disk {
     chain: Arc<Chain>,
+    /// What is of no use to anyone: see [`Disk::overlook`].
+    unused: Vec<Range<u64>>,
 }
 
 impl Disk {
@@ -127,6 +130,22 @@ impl Disk {
         let chain = Chain::new(layers, !options.read_only, options.cache, options.ahead);
         Ok(Self {
             chain: Arc::new(chain),
+            unused: Vec::new(),
+        })
+    }
+
+    /// A raw disk that can only be read, over a storage that is open already. It need not be a file: so a program reads
+    /// disks in formats that this library does not know.
+    ///
+    /// # Errors
+    /// [`crate::Kind::NotAnImage`] if it is empty, or what the storage says.
+    pub fn over(path: impl AsRef<Path>, storage: Arc<dyn Storage>) -> Result<Self> {
+        let image = Image::open(path.as_ref(), storage, Some(Format::Raw))?;
+        let options = OpenOptions::default();
+        let chain = Chain::new(vec![image], false, options.cache, options.ahead);
+        Ok(Self {
+            chain: Arc::new(chain),
+            unused: Vec::new(),
         })
     }
 
@@ -142,6 +161,7 @@ impl Disk {
         let chain = Chain::new(vec![image], false, options.cache, options.ahead);
         Ok(Self {
             chain: Arc::new(chain),
+            unused: Vec::new(),
         })
     }
 
@@ -260,7 +280,11 @@ impl Disk {
             .check(range.start, range.end.saturating_sub(range.start))?;
         let guard = ReadGuard::new(&self.chain);
         self.chain.resolve(range, |extent| {
-            extents.push(extent);
+            if self.unused.is_empty() {
+                extents.push(extent);
+            } else {
+                extents.extend(unused::without(extent, &self.unused));
+            }
             Ok(())
         })?;
         Ok(guard)
@@ -277,6 +301,12 @@ impl Disk {
             .check(range.start, range.end.saturating_sub(range.start))?;
         let guard = ReadGuard::new(&self.chain);
         Ok(self.chain.resolve_known(range, extents).then_some(guard))
+    }
+
+    /// From now on [`Disk::resolve_read`] says of these ranges, which are in order and apart, that they are zeros: a new
+    /// version of the image does not get them. Reads are not changed.
+    pub(crate) fn overlook(&mut self, ranges: Vec<Range<u64>>) {
+        self.unused = ranges;
     }
 
     /// Begins a write of whole sectors, for callers that write the data on their own, to the places the ticket

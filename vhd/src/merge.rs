@@ -99,36 +99,55 @@ pub fn into_parent(
 }
 
 /// The images besides `child` that say that their parent is `parent`, of those in the folders of the two and in the
-/// search paths. One that cannot be read is no reason to refuse: it is damaged, or in use, and then it holds a lock on
-/// the parent that the merge will meet.
+/// search paths.
 fn other_children(chain: &Disk, child: &Path, parent: &Path, options: &OpenOptions) -> Result<Vec<PathBuf>> {
-    let files = &options.file_system;
-    let full = |path: &Path| {
-        let full = files.canonical(path);
-        full.map_err(|error| Error::io(error, path, "finding the full name of"))
+    let own = full_name(child, options)?;
+    let footer = chain.layers().nth(1).and_then(|layer| layer.footer());
+    let mut others = children_of(footer, &[&own, &full_name(parent, options)?], options);
+    others.retain(|path| options.file_system.canonical(path).is_ok_and(|path| path != own));
+    Ok(others)
+}
+
+/// The differencing images whose parent this one is, of those in its folder and in the search paths. The format has no list
+/// of them, so others may be elsewhere.
+///
+/// # Errors
+/// As [`Disk::open`].
+pub fn children(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Vec<PathBuf>> {
+    let path = path.as_ref();
+    let disk = Disk::open(path, &options.clone().read_only(true))?;
+    let footer = disk.layers().next().and_then(|layer| layer.footer());
+    Ok(children_of(footer, &[&full_name(path, options)?], options))
+}
+
+fn full_name(path: &Path, options: &OpenOptions) -> Result<PathBuf> {
+    let full = options.file_system.canonical(path);
+    full.map_err(|error| Error::io(error, path, "finding the full name of"))
+}
+
+/// The images that name the one with this footer as their parent, in the folders of some files and in the search paths.
+/// One that cannot be read is no reason to refuse: it is damaged, or in use, and then it holds a lock on the parent that
+/// whoever asks will meet.
+fn children_of(footer: Option<&Footer>, beside: &[&PathBuf], options: &OpenOptions) -> Vec<PathBuf> {
+    let Some(id) = footer.map(|footer| footer.unique_id) else {
+        return Vec::new();
     };
-    let own = full(child)?;
-    let parent_id = chain.layers().nth(1).and_then(|layer| layer.footer());
-    let parent_id = parent_id.map(|footer| footer.unique_id);
-    let mut folders: Vec<PathBuf> = [&own, &full(parent)?]
+    let mut folders: Vec<PathBuf> = beside
         .iter()
         .filter_map(|path| path.parent().map(Path::to_owned))
         .chain(options.search_paths.iter().cloned())
         .collect();
     folders.sort();
     folders.dedup();
-    let mut others = Vec::new();
-    for folder in folders {
-        // A search path that is not there has no children in it.
-        for path in files.list(&folder).unwrap_or_default() {
-            let is_other = files.canonical(&path).is_ok_and(|path| path != own);
-            if is_other && parent_of(&path, options).is_some_and(|id| Some(id) == parent_id) {
-                others.push(path);
-            }
-        }
-    }
-    others.sort();
-    Ok(others)
+    // A search path that is not there has no children in it.
+    let files = folders
+        .iter()
+        .flat_map(|folder| options.file_system.list(folder).unwrap_or_default());
+    let mut children: Vec<PathBuf> = files
+        .filter(|path| parent_of(path, options) == Some(id))
+        .collect();
+    children.sort();
+    children
 }
 
 /// The identity of the parent that a file names, if it is a differencing image. Two reads, whatever the file is.

@@ -48,6 +48,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Reserves space so that later writes to the range cannot run out of it. `false`: not supported.
     fn allocate(&self, range: Range<u64>) -> io::Result<bool>;
 
+    /// The first range at `offset` or behind that may hold anything but zeros; empty when there is none. What it leaves
+    /// out need not be read.
+    fn data_from(&self, offset: u64) -> io::Result<Range<u64>> {
+        Ok(offset..self.len()?.max(offset))
+    }
+
     /// The file itself, for callers that do payload I/O on their own.
     fn file(&self) -> Option<&File> {
         None

@@ -56,12 +56,14 @@ impl Watch {
             .unwrap_or(0) as u8
     }
 
-    pub(crate) fn begin(&self, total: u64) {
+    /// Says how much there is to do, and that nothing of it is done.
+    pub fn begin(&self, total: u64) {
         self.shared.done.store(0, Ordering::Relaxed);
         self.shared.total.store(total, Ordering::Relaxed);
     }
 
-    pub(crate) fn advance(&self, amount: u64) {
+    /// Says that so much more is done.
+    pub fn advance(&self, amount: u64) {
         self.shared.done.fetch_add(amount, Ordering::Relaxed);
     }
 
@@ -70,7 +72,11 @@ impl Watch {
         self.check_path(disk.path())
     }
 
-    pub(crate) fn check_path(&self, path: &Path) -> Result<()> {
+    /// The error with which a cancelled operation on a file ends.
+    ///
+    /// # Errors
+    /// [`Kind::Cancelled`], when it was asked to stop.
+    pub fn check_path(&self, path: &Path) -> Result<()> {
         if self.is_cancelled() {
             return Err(Error::new(Kind::Cancelled, path));
         }

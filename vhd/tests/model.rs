@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Random operations on chains of depth 1 to 8, against a plain array that has to hold the same.
+//! Random operations on chains of depth 1 to 8, against a plain array that has to hold the same. How many there were is told on
+//! standard error, past the test harness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 
@@ -12,6 +14,13 @@ use vhd::{CreateOptions, Disk, OpenOptions, create};
 const SECTOR: u64 = 512;
 /// Not a whole number of any block size.
 const SIZE: u64 = (3 << 20) + 7 * SECTOR;
+const DEEPEST: usize = 8;
+/// Operations on each depth of a chain.
+const STEPS: usize = 1600;
+/// Chains with a cache of each size.
+const SEEDS: u64 = 4;
+/// What this project says of itself (README.md) is true of each run of these tests.
+const _: () = assert!(2 * SEEDS as usize * DEEPEST * STEPS >= 100_000);
 
 /// A disk and what it has to hold.
 struct Bench {
@@ -20,6 +29,8 @@ struct Bench {
     dice: Dice,
     expected: Vec<u8>,
     depth: usize,
+    /// Done so far.
+    operations: u64,
 }
 
 impl Bench {
@@ -36,6 +47,7 @@ impl Bench {
             dice: Dice::new(seed),
             expected: vec![0; SIZE as usize],
             depth: 0,
+            operations: 0,
         }
     }
 
@@ -99,6 +111,7 @@ impl Bench {
 
     /// Does one operation; some end the disk and open it again.
     fn step(&mut self, disk: Disk) -> Disk {
+        self.operations += 1;
         match self.dice.roll(32) {
             0..=9 => {
                 let (start, len) = self.range(1);
@@ -209,9 +222,16 @@ impl Bench {
     }
 }
 
-fn run(seed: u64, cache: usize, steps: usize) {
+/// Not by a macro: what those print of a test that goes well is not seen.
+fn tell(operations: u64) {
+    let line = format!("random operations: {operations}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Returns how many operations there were.
+fn run(seed: u64, cache: usize, steps: usize) -> u64 {
     let mut bench = Bench::new(seed, cache);
-    for depth in 1..=8 {
+    for depth in 1..=DEEPEST {
         bench.add_layer();
         let mut disk = bench.open();
         assert_eq!(disk.layers().len(), depth);
@@ -225,20 +245,18 @@ fn run(seed: u64, cache: usize, steps: usize) {
     // Every layer but the last was only read since its child was made.
     let disk = bench.open();
     bench.compare(&disk, 0, SIZE as usize, "closed");
+    assert_eq!(bench.operations, (DEEPEST * steps) as u64);
+    bench.operations
 }
 
 #[test]
 fn random_operations_with_room_to_cache() {
-    for seed in 0..4 {
-        run(seed, 16 << 20, 1600);
-    }
+    tell((0..SEEDS).map(|seed| run(seed, 16 << 20, STEPS)).sum());
 }
 
 #[test]
 fn random_operations_with_hardly_any_cache() {
-    for seed in 10..14 {
-        run(seed, 8 << 10, 1600);
-    }
+    tell((10..10 + SEEDS).map(|seed| run(seed, 8 << 10, STEPS)).sum());
 }
 
 #[test]

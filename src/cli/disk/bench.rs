@@ -92,7 +92,9 @@ impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
         let read_only = self.op == Op::Read;
-        let disk = files::open(&self.path, &self.opening.for_writing().read_only(read_only))?;
+        let disk = self
+            .opening
+            .open(&self.path, &self.opening.for_writing().read_only(read_only))?;
         if self.bs == 0 || self.bs > disk.len().min(64 << 20) {
             return Err(Error::Use(
                 "--bs must be from 1 to the disk's size, and at most 64M".to_owned(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The commands that change an image as a whole: `vpc disk merge`, `compact`, `resize`, `relink` and `rebase`.
+//! The commands that change an image as a whole: `vpc disk merge`, `resize`, `relink` and `rebase`.
 
 use super::info::short;
 use super::{convert, files, progress};
@@ -30,7 +30,7 @@ pub struct MergeArgs {
 impl MergeArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
+        let disk = self.opening.open(&self.path, &self.opening.read_only())?;
         if let Some(target) = self.to {
             let block_size = disk.layers().find_map(|layer| layer.block_size());
             return convert::to_new(
@@ -61,32 +61,6 @@ impl MergeArgs {
     }
 }
 
-/// Makes an image as small as its content allows.
-///
-/// What reads as zeros, or as the parent does, takes no space any more. The old file is replaced when the new one is complete.
-#[derive(Debug, clap::Args)]
-pub struct CompactArgs {
-    /// Image
-    path: PathBuf,
-    #[command(flatten)]
-    opening: files::Opening,
-}
-
-impl CompactArgs {
-    /// Runs the command.
-    pub fn run(self) -> Result<u8, Error> {
-        files::check_file(&self.path)?;
-        let before = files::allocated(&self.path);
-        let (path, options) = (self.path.clone(), self.opening.for_writing());
-        progress::run("Compacting", move |watch| {
-            vhd::compact::compact(&path, &options, watch)
-        })?;
-        let after = files::allocated(&self.path);
-        println!("{} on the host, {} before", short(after), short(before));
-        Ok(exit::DONE)
-    }
-}
-
 /// Gives a disk another size. What would be cut off must be zeros.
 #[derive(Debug, clap::Args)]
 pub struct ResizeArgs {
@@ -102,7 +76,7 @@ pub struct ResizeArgs {
 impl ResizeArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.for_writing())?;
+        let disk = self.opening.open(&self.path, &self.opening.for_writing())?;
         if disk.format() == vhd::Format::Differencing {
             return Err(Error::Use(format!(
                 "`{}` is a differencing disk, whose size is its parent's: merge it first, with `vpc disk merge`",
@@ -114,7 +88,10 @@ impl ResizeArgs {
         let (size, options) = (self.size, self.opening.for_writing());
         let path = self.path.clone();
         let resized = progress::run("Resizing", move |watch| {
-            Ok(vhd::resize::resize(&path, size, &options, watch))
+            match vhd::resize::resize(&path, size, &options, watch) {
+                Err(error) if *error.kind() == vhd::Kind::Cancelled => Err(error),
+                resized => Ok(resized),
+            }
         })?;
         resized.map_err(|e| match e.kind() {
             vhd::Kind::OutOfRange if size < old => Error::Use(format!(
@@ -141,8 +118,8 @@ pub struct RelinkArgs {
 impl RelinkArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        files::check_file(&self.path)?;
-        files::check_file(&self.parent)?;
+        self.opening.check(&self.path)?;
+        self.opening.check(&self.parent)?;
         let options = self.opening.for_writing();
         progress::run("Relinking", move |watch| {
             vhd::relink::relink(&self.path, &self.parent, &options, watch)
@@ -165,8 +142,8 @@ pub struct RebaseArgs {
 impl RebaseArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
-        let parent = files::open(&self.parent, &self.opening.read_only())?;
+        let disk = self.opening.open(&self.path, &self.opening.read_only())?;
+        let parent = self.opening.open(&self.parent, &self.opening.read_only())?;
         if disk.format() != vhd::Format::Differencing {
             return Err(no_parent(&self.path));
         }

@@ -24,9 +24,8 @@ pub struct Args {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let options = self.opening.read_only();
-        let a = files::open(&self.a, &options)?;
-        let b = files::open(&self.b, &options)?;
+        let a = self.opening.read(&self.a)?;
+        let b = self.opening.read(&self.b)?;
         let sizes = (a.len(), b.len());
         if sizes.0 != sizes.1 {
             println!("the disks have {} and {} bytes", sizes.0, sizes.1);

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 /// Makes a new image with the content of another, all of its parents included.
 ///
+/// The source may also be a qcow2 image; of its backing files only those in its own folder, and in the folders given with --search, are
+/// read.
 /// What reads as zeros takes no space where it need not. The source is not changed, and a file that is there already is never
 /// overwritten.
 #[derive(Debug, clap::Args)]
@@ -49,7 +51,7 @@ impl From<Format> for vhd::Format {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let source = files::open(&self.source, &self.opening.read_only())?;
+        let source = self.opening.read(&self.source)?;
         to_new(source, self.target, self.to, self.block_size)
     }
 }

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 /// How an image that exists is opened.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Opening {
-    /// Look for parents in this folder too
+    /// Look for parents, and the backing files of qcow2 images, in this folder too
     #[arg(long = "search", value_name = "FOLDER")]
     search: Vec<PathBuf>,
     /// Accept a parent that was modified after its child was made
     #[arg(long)]
     ignore_parent_time: bool,
+    /// Take the file for a raw disk, whatever it looks like
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Opening {
@@ -23,8 +26,44 @@ impl Opening {
 
     /// Options for reading and writing.
     pub fn for_writing(&self) -> vhd::OpenOptions {
-        let options = crate::storage::options().ignore_parent_timestamp(self.ignore_parent_time);
+        let mut options = crate::storage::options().ignore_parent_timestamp(self.ignore_parent_time);
+        if self.raw {
+            options = options.format(vhd::Format::Raw);
+        }
         self.search.iter().fold(options, vhd::OpenOptions::search_path)
+    }
+
+    /// Opens an image with its parents or backing files, to be read.
+    pub fn read(&self, path: &Path) -> Result<vhd::Disk, Error> {
+        check_kind(path)?;
+        if self.is_qcow2(path) {
+            return crate::qcow2::open(path, &self.search).map_err(|e| Error::wrong(&e));
+        }
+        vhd::Disk::open(path, &self.read_only()).map_err(|e| Error::wrong(&e))
+    }
+
+    /// Opens an image with its parents, to be written to or with an eye to its chain.
+    pub fn open(&self, path: &Path, options: &vhd::OpenOptions) -> Result<vhd::Disk, Error> {
+        self.check(path)?;
+        vhd::Disk::open(path, options).map_err(|e| Error::wrong(&e))
+    }
+
+    /// Refuses what can hold no image that can be changed, in words that say what it is.
+    pub fn check(&self, path: &Path) -> Result<(), Error> {
+        check_kind(path)?;
+        if self.is_qcow2(path) {
+            return Err(Error::Use(format!(
+                "`{}` is a qcow2 image, which can only be read: convert it with `vpc disk convert`. If it is a raw disk that begins \
+                 like one, say --raw",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the file is taken for a qcow2 image.
+    pub fn is_qcow2(&self, path: &Path) -> bool {
+        !self.raw && crate::qcow2::recognised(path)
     }
 }
 
@@ -38,14 +77,8 @@ pub fn allocated(path: &Path) -> u64 {
     crate::host::allocated(path).unwrap_or(0)
 }
 
-/// Opens an image with its parents.
-pub fn open(path: &Path, options: &vhd::OpenOptions) -> Result<vhd::Disk, Error> {
-    check_file(path)?;
-    vhd::Disk::open(path, options).map_err(|e| Error::wrong(&e))
-}
-
 /// Refuses what is there but can hold no image, in words that say what it is. The library would call a device or a pipe empty.
-pub fn check_file(path: &Path) -> Result<(), Error> {
+fn check_kind(path: &Path) -> Result<(), Error> {
     let what = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => "a folder; give an image file",
         Ok(metadata) if !metadata.is_file() => "not a regular file; give an image file",
@@ -58,6 +91,14 @@ pub fn check_file(path: &Path) -> Result<(), Error> {
 
 /// Makes a file with this content, which appears under its name when it is durable, or not at all.
 pub fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
+    publish_with(path, |file| file.write_at(content, 0))
+}
+
+/// As [`publish`], with content that comes bit by bit. A name that is taken is refused before anything is written.
+pub fn publish_with(
+    path: &Path,
+    fill: impl FnOnce(&dyn vhd::Storage) -> std::io::Result<()>,
+) -> Result<(), Error> {
     let name = path.file_name().ok_or_else(|| {
         Error::Use(format!(
             "`{}` cannot be the name of an image. Choose another name",
@@ -69,8 +110,12 @@ pub fn publish(path: &Path, content: &[u8]) -> Result<(), Error> {
     draft.push(".new");
     let draft = path.with_file_name(draft);
     let files = crate::storage::file_system();
-    let made = files.create_new(&draft).and_then(|file| {
-        file.write_at(content, 0)
+    let free = match files.canonical(path) {
+        Ok(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+        Err(_) => Ok(()),
+    };
+    let made = free.and_then(|()| files.create_new(&draft)).and_then(|file| {
+        fill(&*file)
             .and_then(|()| file.sync())
             .and_then(|()| files.publish(&draft, path))
             .inspect_err(|_| drop(files.remove(&draft)))
@@ -90,6 +135,7 @@ pub fn in_new_folder<T>(path: &Path, make: impl FnOnce() -> Result<T, Error>) ->
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => return make(),
     };
+    super::progress::heed_signals()?;
     let missing: Vec<&Path> = folder
         .ancestors()
         .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())

@@ -24,16 +24,20 @@ pub struct Args {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
+        let disk = self.opening.read(&self.path)?;
         let shown = if self.chain { disk.layers().len() } else { 1 };
         let paths = disk.layers().map(|layer| layer.path().to_owned()).skip(1);
         let parents: Vec<Option<PathBuf>> = paths.map(Some).chain([None]).collect();
-        let images: Vec<Image> = disk
+        let mut images: Vec<Image> = disk
             .layers()
             .zip(parents)
             .take(shown)
             .map(|(layer, parent)| Image::new(&layer, parent))
             .collect();
+        if let Some(image) = images.first_mut().filter(|_| self.opening.is_qcow2(&self.path)) {
+            image.format = "qcow2".to_owned();
+            image.parent = crate::qcow2::backing_name(&self.path).map(|name| Parent { name, path: None });
+        }
         if self.json {
             match images.as_slice() {
                 // One image is an object, a chain is a list.

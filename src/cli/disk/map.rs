@@ -36,7 +36,7 @@ struct Entry {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
+        let disk = self.opening.read(&self.path)?;
         let mut extents = Vec::new();
         vhd::map::map(&disk, &vhd::Watch::default(), |extent| extents.push(extent))
             .map_err(|e| Error::wrong(&e))?;

@@ -28,7 +28,7 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.read_only())?;
+        let disk = self.opening.read(&self.path)?;
         let length = self
             .length
             .unwrap_or_else(|| disk.len().saturating_sub(self.offset));
@@ -67,7 +67,7 @@ pub struct WriteArgs {
 impl WriteArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let disk = files::open(&self.path, &self.opening.for_writing())?;
+        let disk = self.opening.open(&self.path, &self.opening.for_writing())?;
         let mut input = io::stdin().lock();
         // When it is known beforehand that the input is too long, nothing is written.
         end_of(&disk, &self.path, self.offset, rest_of_file(&input).unwrap_or(0))?;

@@ -30,8 +30,11 @@ pub struct Args {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<u8, Error> {
-        let options = self.opening.for_writing().read_only(self.read_only);
-        let disk = Arc::new(files::open(&self.path, &options)?);
+        let disk = Arc::new(if self.read_only {
+            self.opening.read(&self.path)?
+        } else {
+            self.opening.open(&self.path, &self.opening.for_writing())?
+        });
         // From before the socket is there, or a signal could leave it behind.
         let (told, end) = mpsc::channel();
         let tell = move |_signal| {

@@ -36,6 +36,11 @@ pub fn is_socket(metadata: &Metadata) -> bool {
     metadata.file_type().is_socket()
 }
 
+/// Whether the owner may run the file.
+pub fn is_executable(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o100 != 0
+}
+
 /// Whether a path names something outside all folders. No path does here: devices and sockets are files in folders.
 pub fn is_device_name(_path: &Path) -> bool {
     false

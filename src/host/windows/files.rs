@@ -68,6 +68,11 @@ pub fn is_socket(_metadata: &Metadata) -> bool {
     false
 }
 
+/// Whether the owner may run the file: that is a matter of its name here, which Unix does not go by.
+pub fn is_executable(_metadata: &Metadata) -> bool {
+    false
+}
+
 /// Whether a path names something outside all folders: a device or a pipe (`\\.\`).
 pub fn is_device_name(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().starts_with(br"\\.\")

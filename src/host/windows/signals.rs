@@ -3,8 +3,7 @@
 
 use super::check;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use windows_sys::Win32::System::Console::{
     CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
 };
@@ -42,8 +41,7 @@ pub fn on_end(handler: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// From now on the console's signals raise `flag` and do not end the process.
-pub fn raise_on_end(flag: &Arc<AtomicBool>) -> io::Result<()> {
-    let flag = Arc::clone(flag);
-    on_end(move |_| flag.store(true, Ordering::Relaxed))
+/// As [`on_end`]: there is nothing here that a process was started to ignore.
+pub fn on_stop(handler: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
+    on_end(handler)
 }
