@@ -90,6 +90,8 @@ pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
     let calls = vhd::storage::HostCalls {
         punch: Some(crate::host::punch),
         allocate: Some(crate::host::allocate),
+        data: Some(crate::host::data_from),
+        start_sync: Some(crate::host::start_sync),
         volume: Some(crate::host::volume),
     };
     Arc::new(vhd::storage::HostFileSystem::new(calls))

@@ -2,8 +2,9 @@
 //! The chain behind a disk: which byte of which file holds which byte of the disk.
 //!
 //! A chain is a leaf, the only file that is ever written, over a base of parents, which never change while it is
-//! open. So there are two look-ups, whatever the depth: the leaf's block table and bitmaps ([`leaf`]), and for
-//! what the leaf lacks one index over all parents ([`base`]).
+//! open. A look-up costs the same whatever the depth: the leaf's block table tells whether a block is its own, its
+//! parents', or shared; then one search says who has which sectors, in a view of the shared block ([`leaf`]) or in the
+//! index over all parents ([`base`]).
 //!
 //! | part | what it knows |
 //! | --- | --- |

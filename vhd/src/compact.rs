@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::image::Format;
 use crate::rewrite::{over_parent, same_identity};
 use crate::task::Watch;
-use crate::transfer::Scope;
+use crate::transfer::{Scope, is_zero};
 
 pub(crate) mod unused;
 
@@ -179,7 +179,7 @@ fn zero_pages(bytes: &[u8]) -> Vec<Range<u64>> {
     let mut start = 0;
     for page in bytes.chunks(PAGE) {
         let end = start + page.len() as u64;
-        if page.iter().all(|&byte| byte == 0) {
+        if is_zero(page) {
             match runs.last_mut() {
                 Some(run) if run.end == start => run.end = end,
                 _ => runs.push(start..end),

@@ -4,12 +4,14 @@
 //! An image appears under its name when it is complete and durable, or not at all; a file that has the name
 //! already is never touched. Sizes are exact.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::buffer::PageBuffer;
 use crate::chain::open::open_image;
 use crate::chain::space::ALIGNMENT;
 use crate::error::{Error, Kind, Result};
@@ -242,7 +244,7 @@ pub fn differencing(path: impl AsRef<Path>, parent: impl AsRef<Path>, options: &
     sparse(path, footer, header, &locators, options)
 }
 
-/// Writes a sparse image with no blocks, in one piece:
+/// Writes a sparse image with no blocks, from its start to its end:
 ///
 /// | offset | what |
 /// | --- | --- |
@@ -287,16 +289,37 @@ fn sparse(
     header.block_size = block_size.into();
     header.seal();
 
-    let table_end = (table_offset + entries as usize * 4).next_multiple_of(ALIGNMENT as usize);
-    let mut file = front;
-    file.resize(table_offset, 0);
-    file.resize(table_end, 0xff);
-    file.extend(footer.as_bytes());
+    let table = u64::from(entries) * 4;
+    let table = table_offset as u64..(table_offset as u64 + table).next_multiple_of(ALIGNMENT);
+    front.resize(table_offset, 0);
     let start = [footer.as_bytes(), header.as_bytes()].concat();
-    if let Some(target) = file.get_mut(..start.len()) {
+    if let Some(target) = front.get_mut(..start.len()) {
         target.copy_from_slice(&start);
     }
-    publish(path, options, |storage| storage.write_at(&file, 0))
+    publish(path, options, |storage| {
+        storage.write_at(&front, 0)?;
+        write_empty_table(storage, table.clone())?;
+        storage.write_at(footer.as_bytes(), table.end)
+    })
+}
+
+/// Writes a table that names no block. That of a large disk has megabytes, so it comes from one piece of memory that stays
+/// in the processor's cache, and the disk begins with it early.
+fn write_empty_table(storage: &dyn Storage, range: Range<u64>) -> std::io::Result<()> {
+    const PIECE: u64 = 256 << 10;
+    const BATCH: u64 = 1 << 20;
+    let mut unused = PageBuffer::new((range.end - range.start).min(PIECE) as usize);
+    unused.fill(0xff);
+    let mut at = range.start;
+    while at < range.end {
+        let len = (range.end - at).min(PIECE);
+        storage.write_at(unused.get(..len as usize).unwrap_or_default(), at)?;
+        at += len;
+        if (at - range.start).is_multiple_of(BATCH) {
+            storage.start_sync();
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of the file of an image that grows, with blocks of the usual size, when all of its blocks are there. What comes

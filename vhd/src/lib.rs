@@ -18,6 +18,7 @@
 //! sound; `chain` finds, reads and writes the disk's content, and its `flush` part has the order of all writes.
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod chain;
 pub mod check;
 pub mod compact;

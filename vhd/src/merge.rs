@@ -78,7 +78,7 @@ pub fn into_parent(
     let child = Disk::open_alone(path, &options.clone().read_only(false))?;
     let parent = Disk::open(&parent_path, &options.clone().read_only(false))?;
     check_pair(&child, &parent)?;
-    let transferred = transfer(&child, &parent, Scope::Leaf, watch);
+    let transferred = transfer(&child, &parent, Scope::Over, watch);
     // A failed parent says why it cannot be closed; the first failure is the one that counts.
     let closed = parent.close();
     let noted = note_time(&child, &parent_path, options);

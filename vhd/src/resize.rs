@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::buffer::PageBuffer;
 use crate::chain::extent::{Extent, Source};
 use crate::convert;
 use crate::disk::{Disk, OpenOptions};
@@ -12,6 +13,7 @@ use crate::format::spec;
 use crate::image::Format;
 use crate::rewrite::same_identity;
 use crate::task::Watch;
+use crate::transfer::is_zero;
 
 /// Gives a disk another size, in bytes. What is new reads as zeros; what is cut off must read as zeros before.
 ///
@@ -50,8 +52,8 @@ pub fn resize(path: impl AsRef<Path>, size: u64, options: &OpenOptions, watch: &
 }
 
 fn reads_as_zero(disk: &Disk, from: u64, watch: &Watch) -> Result<bool> {
-    const STEP: u64 = 1 << 20;
-    let mut buffer = vec![0; STEP as usize];
+    const STEP: u64 = 256 << 10;
+    let mut buffer = PageBuffer::new(STEP as usize);
     let mut extents: Vec<Extent> = Vec::new();
     let mut at = from;
     watch.begin(disk.len() - from);
@@ -64,7 +66,7 @@ fn reads_as_zero(disk: &Disk, from: u64, watch: &Watch) -> Result<bool> {
         if extents.iter().any(|extent| extent.source != Source::Zero) {
             let bytes = buffer.get_mut(..(end - at) as usize).unwrap_or_default();
             disk.read_at(at, bytes)?;
-            if bytes.iter().any(|&byte| byte != 0) {
+            if !is_zero(bytes) {
                 return Ok(false);
             }
         }

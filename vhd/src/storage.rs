@@ -14,7 +14,7 @@ use std::time::SystemTime;
 mod file;
 mod memory;
 
-pub use file::{FileStorage, HostCalls, HostFileSystem, RangeCall, VolumeCall};
+pub use file::{DataCall, FileStorage, HostCalls, HostFileSystem, RangeCall, StartCall, VolumeCall};
 pub use memory::{MemoryFileSystem, MemoryStorage};
 
 /// One open file, addressed by position. All calls may come from many threads at once.
@@ -53,6 +53,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn data_from(&self, offset: u64) -> io::Result<Range<u64>> {
         Ok(offset..self.len()?.max(offset))
     }
+
+    /// Begins to bring to the disk what was written, without waiting for it, so that a later [`Storage::sync`] finds
+    /// less to do. It promises nothing.
+    fn start_sync(&self) {}
 
     /// The file itself, for callers that do payload I/O on their own.
     fn file(&self) -> Option<&File> {

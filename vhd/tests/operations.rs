@@ -7,9 +7,11 @@
     clippy::indexing_slicing
 )]
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
-use vhd::storage::MemoryFileSystem;
+use vhd::storage::{MemoryFileSystem, MemoryStorage, Storage};
 use vhd::testing::{Dice, RecordingStorage};
 use vhd::{
     CreateOptions, Disk, Format, Kind, MergeOptions, OpenOptions, Watch, compact, convert, create, merge,
@@ -100,6 +102,102 @@ fn a_merge_can_lose_power_at_any_write_and_be_done_again() {
         let files = with(merged.clone(), bytes);
         assert!(read("/child.vhd", &files) == content, "child cut at {moment}");
     });
+}
+
+/// A file with holes that may not be read.
+#[derive(Debug)]
+struct Holes {
+    inner: MemoryStorage,
+    data: Vec<Range<u64>>,
+}
+
+impl Storage for Holes {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset + buffer.len() as u64;
+        // Opening it looks for a footer at both ends.
+        let inside = |data: &Range<u64>| data.start <= offset && end <= data.end;
+        let allowed = buffer.len() <= 512 || self.data.iter().any(inside);
+        assert!(allowed, "{offset}..{end} is no data");
+        self.inner.read_at(buffer, offset)
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn punch(&self, _: Range<u64>) -> io::Result<bool> {
+        Ok(false)
+    }
+    fn allocate(&self, _: Range<u64>) -> io::Result<bool> {
+        Ok(false)
+    }
+    fn data_from(&self, offset: u64) -> io::Result<Range<u64>> {
+        let next = self.data.iter().find(|data| data.end > offset);
+        Ok(next.map_or(offset..offset, |data| data.start.max(offset)..data.end))
+    }
+}
+
+#[test]
+fn holes_of_a_source_are_not_read() {
+    const LEN: usize = 10 << 20;
+    let mut content = vec![0; LEN];
+    // On no border of anything but sectors, across a step, and at the very end.
+    let data = [
+        (1 << 20) + 512..(1 << 20) + 1024,
+        (3 << 20) + 512..(5 << 20) - 512,
+        LEN - 4096..LEN,
+    ];
+    let mut dice = Dice::new(8);
+    for range in data.clone() {
+        content[range].fill_with(|| dice.roll(256) as u8);
+    }
+    let files = MemoryFileSystem::new();
+    let data = data.map(|range| range.start as u64..range.end as u64).to_vec();
+    let inner = MemoryStorage::new(content.clone());
+    files.insert("/holes.raw", Holes { inner, data });
+    let options = CreateOptions::new().file_system(Arc::new(files.clone()));
+    for format in [Format::Raw, Format::Fixed, Format::Dynamic] {
+        let opening = opening(&files).read_only(true).format(Format::Raw);
+        let source = Disk::open("/holes.raw", &opening).unwrap();
+        let path = format!("/{format}");
+        convert::convert(&source, &path, format, &options, &Watch::default()).unwrap();
+        assert!(read(&path, &files) == content, "{format}");
+    }
+}
+
+#[test]
+fn a_merge_writes_no_more_than_the_child_has() {
+    const BLOCK: u64 = 2 << 20;
+    let files = MemoryFileSystem::new();
+    let options = CreateOptions::new().file_system(Arc::new(files.clone()));
+    create::dynamic("/base.vhd", 4 * BLOCK, &options).unwrap();
+    let base = Disk::open("/base.vhd", &opening(&files)).unwrap();
+    base.write_at(0, &vec![1; BLOCK as usize]).unwrap();
+    base.close().unwrap();
+    create::differencing("/child.vhd", "/base.vhd", &options).unwrap();
+    let child = Disk::open("/child.vhd", &opening(&files)).unwrap();
+    // Zeros over something, in a new block beside something, and over nothing.
+    child.write_at(512, &[0; 4096]).unwrap();
+    child.write_at(BLOCK, &[2; 4096]).unwrap();
+    child.write_at(2 * BLOCK, &[0; 65536]).unwrap();
+    child.close().unwrap();
+    let before = read("/child.vhd", &files);
+    let merged = merge::into_parent(
+        "/child.vhd",
+        &opening(&files),
+        MergeOptions::default(),
+        &Watch::default(),
+    )
+    .unwrap();
+    assert_eq!(merged.written, 2 * 4096);
+    assert!(read("/base.vhd", &files) == before);
 }
 
 #[test]

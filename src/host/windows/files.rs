@@ -107,6 +107,14 @@ pub fn punch(file: &File, range: Range<u64>) -> io::Result<bool> {
     Ok(control(file, FSCTL_SET_SPARSE, &[0u8; 0])? && control(file, FSCTL_SET_ZERO_DATA, &[zero])?)
 }
 
+/// The first range of a file, from `offset` on, that is no hole. That is not asked here yet.
+pub fn data_from(_file: &File, _offset: u64) -> io::Result<Option<Range<u64>>> {
+    Ok(None)
+}
+
+/// Has the system begin to write what its cache holds of a file. It does that by itself, and has no call for it.
+pub fn start_sync(_file: &File) {}
+
 /// A control call with an input and no output; `false` where the volume does not have it.
 fn control<T: Copy>(file: &File, code: u32, input: &[T]) -> io::Result<bool> {
     let mut returned = 0;

@@ -2,8 +2,8 @@
 //! The blocks of a sparse leaf, in memory.
 //!
 //! A reader of a block that is absent or full takes no lock. The bitmap of a block that is neither is in one of
-//! several shards, with the count of writes in flight to each block. Bitmaps are a cache with a cap; only those
-//! that are on disk as they are here may be dropped.
+//! several shards, with the [`View`] that readers use of it, and the count of writes in flight to each block. Bitmaps
+//! are a cache with a cap; only those that are on disk as they are here may be dropped. Views may always be.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -19,8 +19,12 @@ use crate::image::table::Table;
 use crate::image::{Image, Layout};
 
 mod shard;
+#[cfg(test)]
+mod tests;
+mod view;
 pub(crate) use shard::Outcome;
 use shard::{Added, Shard, Slot, Stage};
+use view::{View, Writer};
 
 /// What is known of a block without a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +171,7 @@ impl Leaf {
             match self.state(block) {
                 State::Absent => chain.resolve_base(part, sink)?,
                 State::Full => self.resolve_full(chain, block, part, sink)?,
-                State::Unread | State::Partial => self.resolve_partial(chain, block, part, sink)?,
+                State::Unread | State::Partial => self.resolve_viewed(chain, block, part, sink)?,
             }
         }
         Ok(())
@@ -184,6 +188,51 @@ impl Leaf {
         }
     }
 
+    /// Finds a part of a block in its view, one run at a time: what the sink does with it may take long, and must not
+    /// keep the lock. Where there is no view, and none can be had or may be made, this walks.
+    fn resolve_viewed(&self, chain: &Chain, block: u32, part: Range<u64>, sink: &mut dyn Sink) -> Result<()> {
+        let start = u64::from(block) << self.blocks.shift;
+        let mut at = part.start;
+        let mut tried = false;
+        while at < part.end {
+            let found = self.read(block).view(block).map(|view| view.find(at - start));
+            match found {
+                Some((source, stop)) => {
+                    let end = part.end.min(start + u64::from(stop) * spec::SECTOR);
+                    sink.push(at, end, source)?;
+                    at = end;
+                }
+                None if tried || !sink.may_read() => {
+                    return self.resolve_partial(chain, block, at..part.end, sink);
+                }
+                None => {
+                    self.look(chain, block)?;
+                    tried = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the view of a block, unless someone changed the block meanwhile.
+    fn look(&self, chain: &Chain, block: u32) -> Result<()> {
+        self.load(chain, block)?;
+        let version = self.read(block).version();
+        let start = u64::from(block) << self.blocks.shift;
+        let end = start + u64::from(self.blocks.sectors(block)) * spec::SECTOR;
+        let mut writer = Writer {
+            start,
+            view: View::default(),
+        };
+        self.resolve_partial(chain, block, start..end, &mut writer)?;
+        let mut shard = self.write(block);
+        if shard.version() == version && shard.bits(block).is_some() {
+            shard.insert_view(block, writer.view, self.cap);
+        }
+        Ok(())
+    }
+
+    /// Finds a part of a block by its bitmap and, for what that lacks, by the index over the parents.
     fn resolve_partial(
         &self,
         chain: &Chain,
@@ -194,7 +243,6 @@ impl Leaf {
         let start = u64::from(block) << self.blocks.shift;
         let mut at = part.start;
         while at < part.end {
-            // One run at a time: what the sink does with it may take long, and must not keep the lock.
             let (present, stop, sector) = {
                 let shard = self.read(block);
                 match (self.state(block), shard.bits(block)) {
@@ -332,7 +380,8 @@ impl Leaf {
         }
         let start = u64::from(block) << self.blocks.shift;
         let sector = |position: u64| ((position - start) / spec::SECTOR) as u32;
-        let added = shard.add(block, sector(part.start)..sector(part.end));
+        let data = self.blocks.locate(self.sector(block), start) / spec::SECTOR;
+        let added = shard.add(block, sector(part.start)..sector(part.end), data, self.cap);
         if added == Added::Last {
             self.set_state(block, State::Full);
         }

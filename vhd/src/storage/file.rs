@@ -16,17 +16,27 @@ use super::{Access, FileSystem, Storage, Volume};
 /// A host call on a range of a file; `false` when the host or the file's volume does not have it.
 pub type RangeCall = fn(&File, Range<u64>) -> io::Result<bool>;
 
+/// A host call that finds the first range of a file, from an offset on, that is no hole; `None` where nobody knows.
+pub type DataCall = fn(&File, u64) -> io::Result<Option<Range<u64>>>;
+
+/// A host call that begins to write what the page cache has of a file.
+pub type StartCall = fn(&File);
+
 /// A host call that asks what the volume of a folder can take.
 pub type VolumeCall = fn(&Path) -> io::Result<Volume>;
 
-/// Calls that the standard library lacks. A host layer may bring them; without them holes are written as zeros
-/// and space is not reserved.
+/// Calls that the standard library lacks. A host layer may bring them; without them holes are written, and read, as
+/// zeros, and space is not reserved.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostCalls {
     /// Makes a range read as zeros and gives its space back (Linux: `FALLOC_FL_PUNCH_HOLE`).
     pub punch: Option<RangeCall>,
     /// Reserves space for a range, extending the file over it (Linux: `fallocate`).
     pub allocate: Option<RangeCall>,
+    /// Finds what is no hole (Linux: `SEEK_DATA`).
+    pub data: Option<DataCall>,
+    /// Begins to write (Linux: `sync_file_range`).
+    pub start_sync: Option<StartCall>,
     /// Asks what a volume can take (Linux: `statfs`).
     pub volume: Option<VolumeCall>,
 }
@@ -119,6 +129,20 @@ impl Storage for FileStorage {
         self.calls
             .allocate
             .map_or(Ok(false), |allocate| allocate(&self.file, range))
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Range<u64>> {
+        let found = self.calls.data.map(|data| data(&self.file, offset)).transpose()?;
+        match found.flatten() {
+            Some(range) => Ok(range),
+            None => Ok(offset..self.len()?.max(offset)),
+        }
+    }
+
+    fn start_sync(&self) {
+        if let Some(start) = self.calls.start_sync {
+            start(&self.file);
+        }
     }
 
     fn file(&self) -> Option<&File> {

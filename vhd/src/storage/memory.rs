@@ -320,4 +320,10 @@ impl Storage for Opened {
     fn allocate(&self, range: Range<u64>) -> io::Result<bool> {
         self.storage.allocate(range)
     }
+    fn data_from(&self, offset: u64) -> io::Result<Range<u64>> {
+        self.storage.data_from(offset)
+    }
+    fn start_sync(&self) {
+        self.storage.start_sync();
+    }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What is known of some of a leaf's blocks under one lock: bitmaps, and writes in flight.
+//! What is known of some of a leaf's blocks under one lock: bitmaps, views, and writes in flight.
 
 use std::ops::Range;
 
+use super::view::View;
 use crate::chain::by_block::ByBlock;
 use crate::format::bitmap;
 
@@ -13,7 +14,7 @@ pub(super) struct Shard {
     in_flight: ByBlock<InFlight>,
     /// Counts changes, so that a bitmap that was read from the file meanwhile is not taken for the present one.
     version: u64,
-    /// Bytes of bitmaps.
+    /// Bytes of bitmaps and views.
     held: usize,
 }
 
@@ -24,6 +25,14 @@ struct Bitmap {
     /// Sectors of the disk whose bit is clear.
     clear: u32,
     stage: Stage,
+    /// Made when the block is first read.
+    view: Option<View>,
+}
+
+impl Bitmap {
+    fn bytes(&self) -> usize {
+        self.bits.len() + self.view.as_ref().map_or(0, View::bytes)
+    }
 }
 
 /// How a bitmap relates to the file.
@@ -87,41 +96,94 @@ impl Shard {
         self.bitmaps.get(&block).map(|bitmap| &*bitmap.bits)
     }
 
+    /// Bytes of bitmaps and views.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        let sum = self.bitmaps.values().map(Bitmap::bytes).sum();
+        assert_eq!(self.held, sum);
+        sum
+    }
+
+    /// The view of a block, if there is one: then the block is partial.
+    pub fn view(&self, block: u32) -> Option<&View> {
+        self.bitmaps.get(&block)?.view.as_ref()
+    }
+
     /// Adds a bitmap, of which `clear` bits are clear; drops others so that `cap` bytes are held at most.
     pub fn insert(&mut self, block: u32, bits: Box<[u8]>, clear: u32, stage: Stage, cap: usize) {
-        let wanted = bits.len();
-        if self.held + wanted > cap {
-            // A quarter goes at once, so that this look at all of them is rare.
-            let goal = cap - cap / 4;
-            let (held, in_flight) = (&mut self.held, &self.in_flight);
-            self.bitmaps.retain(|block, bitmap| {
-                let pinned = bitmap.stage != Stage::Clean || in_flight.contains_key(block);
-                let keep = pinned || *held + wanted <= goal;
-                if !keep {
-                    *held -= bitmap.bits.len();
-                }
-                keep
-            });
-            self.version += 1;
+        self.make_room(block, bits.len(), cap);
+        self.remove(block);
+        self.held += bits.len();
+        let view = None;
+        let bitmap = Bitmap {
+            bits,
+            clear,
+            stage,
+            view,
+        };
+        self.bitmaps.insert(block, bitmap);
+    }
+
+    /// Adds a view to a bitmap, if both are within the cap.
+    pub fn insert_view(&mut self, block: u32, view: View, cap: usize) {
+        self.make_room(block, view.bytes(), cap);
+        if self.held + view.bytes() > cap {
+            return;
         }
-        self.held += wanted;
-        self.bitmaps.insert(block, Bitmap { bits, clear, stage });
+        if let Some(bitmap) = self.bitmaps.get_mut(&block) {
+            self.held -= bitmap.bytes();
+            bitmap.view = Some(view);
+            self.held += bitmap.bytes();
+        }
+    }
+
+    /// Drops bitmaps and views of other blocks than `block`, so that there is room for `wanted` bytes.
+    fn make_room(&mut self, block: u32, wanted: usize, cap: usize) {
+        if self.held + wanted <= cap {
+            return;
+        }
+        // A quarter goes at once, so that this look at all of them is rare.
+        let goal = cap - cap / 4;
+        let (held, in_flight) = (&mut self.held, &self.in_flight);
+        self.bitmaps.retain(|&other, bitmap| {
+            if other == block || *held + wanted <= goal {
+                return true;
+            }
+            *held -= bitmap.bytes();
+            bitmap.view = None;
+            let pinned = bitmap.stage != Stage::Clean || in_flight.contains_key(&other);
+            if pinned {
+                *held += bitmap.bytes();
+            }
+            pinned
+        });
+        self.version += 1;
     }
 
     pub fn remove(&mut self, block: u32) {
         if let Some(bitmap) = self.bitmaps.remove(&block) {
-            self.held -= bitmap.bits.len();
+            self.held -= bitmap.bytes();
         }
     }
 
-    /// Sets bits of a block.
-    pub fn add(&mut self, block: u32, sectors: Range<u32>) -> Added {
+    /// Sets bits of a block, whose data begins at sector `data` of the file.
+    pub fn add(&mut self, block: u32, sectors: Range<u32>, data: u64, cap: usize) -> Added {
         let Some(bitmap) = self.bitmaps.get_mut(&block) else {
             return Added::Nothing;
         };
-        let added = bitmap::set(&mut bitmap.bits, sectors);
+        let added = bitmap::set(&mut bitmap.bits, sectors.clone());
         if added == 0 {
             return Added::Nothing;
+        }
+        if let Some(mut view) = bitmap.view.take() {
+            self.held -= view.bytes();
+            let place = data + u64::from(sectors.start);
+            view.claim(sectors, place);
+            // One that has grown too large is made again when others have gone.
+            if self.held + view.bytes() <= cap {
+                self.held += view.bytes();
+                bitmap.view = Some(view);
+            }
         }
         bitmap.clear = bitmap.clear.saturating_sub(added);
         bitmap.stage = Stage::Dirty;
