@@ -28,8 +28,8 @@ mod tests;
 /// take the controller's lock.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
-/// Longer reads go to the thread even if the page cache has them: what telling it costs is little beside the copy, and the processor
-/// has better things to do.
+/// Bytes that are read at once before the drive has looked at what is done. More goes to the thread even if the page cache has it: what
+/// telling it costs is little beside the copy, and the processor has better things to do, such as taking interrupts.
 const AT_ONCE: u64 = 256 << 10;
 
 /// Transfers under way at a time; further ones wait in the engine.
@@ -46,6 +46,8 @@ pub struct DiskMedium {
     info: MediumInfo,
     dma: Option<Arc<Dma>>,
     shortcut: Option<Shortcut>,
+    /// What is left of [`AT_ONCE`].
+    allowance: u64,
     requests: Option<mpsc::Sender<Request>>,
     door: Arc<Door>,
     done: Done,
@@ -103,6 +105,7 @@ impl DiskMedium {
             info,
             dma,
             shortcut,
+            allowance: AT_ONCE,
             requests: Some(requests),
             door,
             done,
@@ -126,12 +129,12 @@ impl Medium for DiskMedium {
     }
 
     fn submit(&mut self, mut request: Request) {
-        match self
-            .shortcut
-            .as_mut()
-            .map(|shortcut| shortcut.carry_out(&mut request, self.dma.as_deref()))
-        {
+        let len = request.data.len();
+        let short = request.operation == Operation::Read && (1..=self.allowance).contains(&len);
+        let shortcut = self.shortcut.as_mut().filter(|_| short);
+        match shortcut.map(|shortcut| shortcut.carry_out(&mut request, self.dma.as_deref())) {
             Some(Ok(true)) => {
+                self.allowance -= len;
                 lock(&self.done).push_back(request.complete(Ok(())));
                 return;
             }
@@ -151,7 +154,11 @@ impl Medium for DiskMedium {
     }
 
     fn completed(&mut self) -> Option<Completion> {
-        lock(&self.done).pop_front()
+        let completion = lock(&self.done).pop_front();
+        if completion.is_none() {
+            self.allowance = AT_ONCE;
+        }
+        completion
     }
 }
 
@@ -220,13 +227,9 @@ impl Shortcut {
         }))
     }
 
-    /// Does a request if that needs nothing but memory; false if not, and then part of its data may have changed. An error if it is the
-    /// same for all requests.
+    /// Does a read if that needs nothing but memory; false if not, and then part of its data may have changed. An error if it is the same
+    /// for all requests.
     fn carry_out(&mut self, request: &mut Request, dma: Option<&Dma>) -> io::Result<bool> {
-        let len = request.data.len();
-        if request.operation != Operation::Read || len == 0 || len > AT_ONCE {
-            return Ok(false);
-        }
         let Some(lent) = Lent::of(&mut request.data, dma) else {
             return Ok(false);
         };

@@ -141,6 +141,17 @@ fn what_memory_holds_is_read_at_once() {
     let long = bench.alone(Operation::Read, 0, vec![0; 4 << 20]);
     assert!(long.data.into_buffer() == model[..4 << 20]);
     assert_eq!(bench.calls(), before + 1, "a long copy is the thread's");
+    if cfg!(target_os = "linux") {
+        let before = bench.calls();
+        let first = [0, 1, 2].map(|n| bench.submit(Operation::Read, n << 17, vec![0; 128 << 10]));
+        let done = [bench.next().tag, bench.next().tag];
+        assert_eq!(done, first[..2], "these were done at once");
+        assert_eq!(bench.next().tag, first[2]);
+        assert_eq!(bench.calls(), before + 1, "and this one was one too many");
+        assert!(bench.medium.completed().is_none());
+        bench.submit(Operation::Read, 0, vec![0; 128 << 10]);
+        assert!(bench.medium.completed().is_some(), "until the drive has looked");
+    }
 }
 
 #[test]
