@@ -68,6 +68,7 @@ pub fn wire(
                 let medium = medium.map(|medium| Box::new(medium) as Box<dyn Medium>);
                 let serial = format!("DVD-{number}{position}");
                 let identity = mmc::Identity {
+                    revision: FIRMWARE.into(),
                     serial: serial.clone(),
                     ..mmc::Identity::default()
                 };
