@@ -6,6 +6,7 @@
 //! | --- | --- | --- |
 //! | `medium` | a request handed to an image at work | its completion |
 //! | `command` | the first register write of READ DMA EXT | the interrupt, the data being in guest memory |
+//! | `open` | the name of a dynamic image of 2040 GiB | a disk that can be read, and closed again |
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -227,5 +228,17 @@ fn commands(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, requests, commands);
+fn openings(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let path = folder.path().join("large.vhd");
+    create::dynamic(&path, 2040 << 30, &CreateOptions::new()).unwrap();
+    let options = virtualpc::storage::options().read_only(true);
+    let mut group = criterion.benchmark_group("open");
+    group.bench_function("2040 GiB", |bencher| {
+        bencher.iter(|| vhd::Disk::open(&path, &options).unwrap().close().unwrap());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, requests, commands, openings);
 criterion_main!(benches);
