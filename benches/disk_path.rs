@@ -14,7 +14,6 @@ use devices::block::{Completion, Data, Medium, Operation, Request, Segment};
 use devices::bus::{Device, lock};
 use devices::ide::{BUS_MASTER, Channel, Drive, HardDisk, Identity};
 use devices::line::Wire;
-use devices::ram::{BadAddress, GuestRam};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;
@@ -27,21 +26,6 @@ const SIZE: u64 = 64 << 20;
 const BUFFER: u64 = 1 << 20;
 const TABLE: u64 = 0x1000;
 const LENGTHS: [usize; 4] = [4 << 10, 64 << 10, 256 << 10, 1 << 20];
-
-/// Guest memory as the channel copies to it.
-struct Ram(GuestMemoryMmap);
-
-impl GuestRam for Ram {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), BadAddress> {
-        let read = self.0.read_slice(buffer, GuestAddress(address));
-        read.map_err(|_| BadAddress { address })
-    }
-
-    fn write(&self, address: u64, data: &[u8]) -> Result<(), BadAddress> {
-        let written = self.0.write_slice(data, GuestAddress(address));
-        written.map_err(|_| BadAddress { address })
-    }
-}
 
 /// A flag that a medium's thread raises.
 #[derive(Default)]
@@ -166,7 +150,7 @@ fn commands(criterion: &mut Criterion) {
     let disk = Drive::from(HardDisk::new(Box::new(medium), identity));
     *lock(&channel) = Some(Channel::new(
         [disk, Drive::Empty],
-        Arc::new(Ram(ram.clone())),
+        Arc::new(Dma::new(&ram)),
         wire.driver(),
     ));
     let out = |offset: u64, data: &[u8]| {

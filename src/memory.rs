@@ -134,7 +134,7 @@ struct ShadowMap {
 
 const STEPS: usize = ((SHADOW_END - SHADOW) / SHADOW_STEP) as usize;
 
-/// RAM as transfers of the host reach it, which may go on when the guest, or the machine, is gone.
+/// RAM as bus masters reach it, and transfers of the host, which may go on when the guest, or the machine, is gone.
 pub struct Dma(
     // Nobody else has this one but the slices: see `is_idle`.
     Arc<GuestMemoryMmap>,
@@ -389,17 +389,27 @@ impl Drop for Memory {
     }
 }
 
-impl GuestRam for Memory {
+impl GuestRam for Dma {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), BadAddress> {
-        self.ram
+        self.0
             .read_slice(buffer, GuestAddress(address))
             .map_err(|_| BadAddress { address })
     }
 
     fn write(&self, address: u64, data: &[u8]) -> Result<(), BadAddress> {
-        self.ram
+        self.0
             .write_slice(data, GuestAddress(address))
             .map_err(|_| BadAddress { address })
+    }
+}
+
+impl GuestRam for Memory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), BadAddress> {
+        self.dma.read(address, buffer)
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), BadAddress> {
+        self.dma.write(address, data)
     }
 }
 

@@ -282,7 +282,7 @@ impl Board {
         let mut channels = Vec::new();
         let [a, b, c, d] = ide;
         for (number, drives) in [[a, b], [c, d]].into_iter().enumerate() {
-            let wired = ide::wire(number, drives, line(irq::IDE[number]), ram.clone(), &memory.dma())?;
+            let wired = ide::wire(number, drives, line(irq::IDE[number]), &memory.dma())?;
             let (command, control) = [(0x1f0, 0x3f6), (0x170, 0x376)][number];
             ports.map(
                 command..=command + 7,

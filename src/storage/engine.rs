@@ -19,6 +19,7 @@
 
 use crate::host::ring::{Buffer, Caching, DirectFile, Kind, Operation as Move, Ring, RingFile, Slices};
 use crate::host::{Notifier, open_again, open_direct};
+pub use devices::block::Operation;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -30,27 +31,6 @@ mod tests;
 
 /// What the cache of the host works in.
 const PAGE: u64 = 4096;
-
-/// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Fill the buffer from the disk.
-    Read,
-    /// Write the buffer to the disk.
-    Write,
-    /// Make all completed writes durable. Offset and memory are not looked at.
-    Flush,
-    /// Tell that the content is of no use any more, as [`vhd::Disk::discard`]. There is no memory.
-    Discard {
-        /// Bytes.
-        len: u64,
-    },
-    /// Make it zeros, as [`vhd::Disk::write_zeroes`]. There is no memory.
-    WriteZeroes {
-        /// Bytes.
-        len: u64,
-    },
-}
 
 /// A request; all of it comes back in its [`Completion`].
 #[derive(Debug)]

@@ -378,13 +378,7 @@ impl Worker {
         let (operation, offset) = (request.operation, request.offset);
         engine.push(engine::Request {
             tag: Job { request, buffer },
-            operation: match operation {
-                Operation::Read => engine::Operation::Read,
-                Operation::Write => engine::Operation::Write,
-                Operation::Flush => engine::Operation::Flush,
-                Operation::Discard { len } => engine::Operation::Discard { len },
-                Operation::WriteZeroes { len } => engine::Operation::WriteZeroes { len },
-            },
+            operation,
             offset,
             memory,
         });

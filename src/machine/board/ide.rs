@@ -10,7 +10,6 @@ use devices::bus::lock;
 use devices::ide::{Channel, Drive, HardDisk, Identity, PacketDrive};
 use devices::line::IrqLine;
 use devices::mmc::{self, DvdDrive};
-use devices::ram::GuestRam;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -38,7 +37,6 @@ pub fn wire(
     number: usize,
     drives: [Option<IdeDrive>; 2],
     irq: IrqLine,
-    ram: Arc<dyn GuestRam>,
     dma: &Arc<Dma>,
 ) -> Result<Wired, storage::Error> {
     let bell = Bell::default();
@@ -85,7 +83,7 @@ pub fn wire(
     }
     let mut connected = connected.into_iter();
     let mut next = || connected.next().unwrap_or(Drive::Empty);
-    let channel = Arc::new(Mutex::new(Channel::new([next(), next()], ram, irq)));
+    let channel = Arc::new(Mutex::new(Channel::new([next(), next()], dma.clone(), irq)));
     bell.connect(&channel, Channel::service);
     // A medium may have completed something before the bell was tied.
     lock(&channel).service();
