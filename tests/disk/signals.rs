@@ -199,7 +199,7 @@ fn folders_that_were_made_are_removed() {
 #[test]
 fn a_new_version_that_is_not_complete_is_removed() {
     stops(large, "compact large.vhd", Sign::Draft, nothing_changed);
-    stops(large, "resize large.vhd 256M", Sign::Draft, nothing_changed);
+    stops(large, "resize large.vhd 100M", Sign::Draft, nothing_changed);
     stops(
         || {
             let lab = chain();

@@ -332,7 +332,8 @@ pub(crate) fn full_file(size: u64) -> u64 {
     front + blocks * (block + ALIGNMENT) + spec::SECTOR
 }
 
-fn check_size(size: u64, path: &Path) -> Result<()> {
+/// Whether a VHD's disk may have `size` bytes.
+pub(crate) fn check_size(size: u64, path: &Path) -> Result<()> {
     let kind = match size {
         _ if size < spec::MIN_SIZE => Kind::TooSmall,
         _ if size > spec::MAX_SIZE => Kind::TooLarge,

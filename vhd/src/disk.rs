@@ -303,6 +303,11 @@ impl Disk {
         Ok(self.chain.resolve_known(range, extents).then_some(guard))
     }
 
+    /// The chain behind it.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// From now on [`Disk::resolve_read`] says of these ranges, which are in order and apart, that they are zeros: a new
     /// version of the image does not get them. Reads are not changed.
     pub(crate) fn overlook(&mut self, ranges: Vec<Range<u64>>) {

@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
+mod in_place;
+
 use crate::buffer::PageBuffer;
 use crate::chain::extent::{Extent, Source};
 use crate::convert;
+use crate::create::check_size;
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::Draft;
 use crate::error::{Error, Kind, Result};
@@ -17,8 +20,9 @@ use crate::transfer::is_zero;
 
 /// Gives a disk another size, in bytes. What is new reads as zeros; what is cut off must read as zeros before.
 ///
-/// VHDs are written anew beside the old file, which is replaced when that is complete and durable. The size of a
-/// differencing disk is its parent's.
+/// Raw images, and dynamic ones of this library's making that grow, are changed where they stand, at once. Other VHDs are
+/// written anew beside the old file, which is replaced when that is complete and durable. The size of a differencing disk
+/// is its parent's.
 ///
 /// # Errors
 /// As [`Disk::open`], [`Disk::write_at`] and [`crate::create`]; [`Kind::WrongFormat`] for a differencing disk;
@@ -43,6 +47,11 @@ pub fn resize(path: impl AsRef<Path>, size: u64, options: &OpenOptions, watch: &
             changed.map_err(|error| Error::io(error, path, "changing the length of"))
         }
         format @ (Format::Fixed | Format::Dynamic) => {
+            check_size(size, path)?;
+            watch.check(&disk)?;
+            if format == Format::Dynamic && size > disk.len() && in_place::grow(&disk, size, options)? {
+                return disk.close();
+            }
             let draft = Draft::for_existing(path, &options.file_system)?;
             let identity = same_identity(&disk, options);
             convert::fill(&disk, &draft, path, format, size, &identity, watch)?;

@@ -108,6 +108,9 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     /// When the file's content last changed.
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 
+    /// Gives a file the time of its last modification.
+    fn set_modified(&self, path: &Path, time: SystemTime) -> io::Result<()>;
+
     /// The files in a folder, in no order.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 

@@ -9,9 +9,12 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
-use vhd::storage::{MemoryFileSystem, MemoryStorage, Storage};
+use vhd::check::{Mode, check};
+use vhd::storage::{FileSystem, MemoryFileSystem, MemoryStorage, Storage};
 use vhd::testing::{Dice, RecordingStorage};
 use vhd::{
     CreateOptions, Disk, Format, Kind, MergeOptions, OpenOptions, Watch, compact, convert, create, merge,
@@ -198,6 +201,50 @@ fn a_merge_writes_no_more_than_the_child_has() {
     .unwrap();
     assert_eq!(merged.written, 2 * 4096);
     assert!(read("/base.vhd", &files) == before);
+}
+
+/// With tables that are larger than blocks, so that a block in a table's place would be found out.
+#[test]
+fn a_dynamic_disk_grows_where_it_stands_again_and_again() {
+    let (files, mut content) = chain();
+    let mut dice = Dice::new(7);
+    let (path, options) = ("/base.vhd", opening(&files));
+    fill(path, &files, &mut content, &mut dice);
+    content = read(path, &files);
+    let born = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    files.set_modified(path, born);
+    for size in [8 << 20, 24 << 20, (40 << 20) + 512] {
+        let before = files.content(path).unwrap();
+        resize::resize(path, size, &options, &Watch::default()).unwrap();
+        let after = files.content(path).unwrap();
+        // All that was there is there still, but for the footer copy, the first sector of the header, and the end footer.
+        assert!(before[1024..before.len() - 512] == after[1024..before.len() - 512]);
+        assert_eq!(FileSystem::modified(&files, Path::new(path)).unwrap(), born);
+        content.resize(size as usize, 0);
+        assert!(read(path, &files) == content, "{size}");
+
+        // Blocks go away and others come, in the gaps as well.
+        for round in 0..3 {
+            let disk = Disk::open(path, &options).unwrap();
+            assert_eq!(disk.len(), size);
+            let mut random = |most: u64| dice.roll(most / 4096) * 4096;
+            for _ in 0..200 {
+                let at = random(size - 4096) as usize;
+                disk.discard(at as u64, 4096).unwrap();
+                disk.write_zeroes(at as u64, 4096).unwrap();
+                content[at..at + 4096].fill(0);
+                let at = random(size - 4096) as usize;
+                disk.write_at(at as u64, &[round + 1; 4096]).unwrap();
+                content[at..at + 4096].fill(round + 1);
+            }
+            disk.close().unwrap();
+            let summary = check(path, &options, Mode::Look, &Watch::default(), |finding| {
+                println!("{finding}");
+            });
+            assert_eq!(summary.unwrap().damages, 0);
+            assert!(read(path, &files) == content, "{size}, round {round}");
+        }
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn cut(
 }
 
 #[test]
-fn compact_resize_relink_and_rebase_leave_one_image_or_the_other() {
+fn compact_resize_relink_and_rebase_leave_the_old_image_or_the_new() {
     let (start, base, content) = scene();
     let now = Watch::default;
     // A base with the same content as the child, under which nothing of the child is needed.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vhd::testing::Dice;
-use vhd::{CreateOptions, Disk, Format, OpenOptions, create};
+use vhd::{CreateOptions, Disk, Format, OpenOptions, Watch, create, resize};
 
 const SECTOR: u64 = 512;
 
@@ -198,6 +198,20 @@ fn qemu_reads_what_is_written_here() {
             assert!(
                 fs::read(place.at("disk.img")).unwrap() == expected,
                 "{format}, closed, {size}"
+            );
+            // (libvhdi takes the size at creation for the disk's.)
+            let size = size + (40 << 20) + 3 * SECTOR;
+            expected.resize(size as usize, 0);
+            resize::resize(&path, size, &OpenOptions::new(), &Watch::default()).unwrap();
+            qemu_img(&["convert", "-f", "vpc", "-O", "raw", &image, &raw]);
+            if format == Format::Dynamic {
+                let grown = place.at("grown.img");
+                by_the_book(std::slice::from_ref(&path), &grown);
+                compare(&fs::read(&grown).unwrap(), &expected, "grown, by the book");
+            }
+            assert!(
+                fs::read(place.at("disk.img")).unwrap() == expected,
+                "{format}, grown, {size}"
             );
         }
     }

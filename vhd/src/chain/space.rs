@@ -77,8 +77,7 @@ struct Limbo {
 impl Space {
     /// For an image as it was opened, with its table.
     pub fn new(sparse: &Sparse, footer: &Footer, table: &Table, writable: bool, ahead: u64) -> Self {
-        let own = footer.creator_application == spec::CREATOR_APPLICATION
-            && footer.creator_version.get() == spec::CREATOR_VERSION;
+        let own = is_own(footer);
         let tail = sparse.tail;
         // In a file of another program anything may stand behind the last block; it stays there.
         let next = if own {
@@ -87,7 +86,7 @@ impl Space {
             tail.end.max(tail.limit).next_multiple_of(spec::SECTOR)
         };
         let gaps = if own && writable {
-            gaps(table, &sparse.blocks)
+            gaps(table, sparse)
         } else {
             Vec::new()
         };
@@ -360,18 +359,29 @@ impl Space {
     }
 }
 
-/// The ranges between the blocks of a file that have room for another one, the first in the file last.
-fn gaps(table: &Table, blocks: &Blocks) -> Vec<Range<u64>> {
-    let offset = |sector: u32| u64::from(sector) * spec::SECTOR;
-    let sorted = table.by_position();
-    let between = sorted.windows(2).rev().filter_map(|pair| {
-        let &[(one, _), (other, _)] = pair else {
-            return None;
-        };
-        Some(offset(one) + blocks.footprint()..offset(other))
+/// Whether this library made an image, so that nothing but structures and blocks can be in its file.
+pub(crate) fn is_own(footer: &Footer) -> bool {
+    footer.creator_application == spec::CREATOR_APPLICATION
+        && footer.creator_version.get() == spec::CREATOR_VERSION
+}
+
+/// The ranges of a file that have room for another block, between what is in use; the first in the file last.
+fn gaps(table: &Table, sparse: &Sparse) -> Vec<Range<u64>> {
+    let footprint = sparse.blocks.footprint();
+    let block = |(sector, _): (u32, u32)| {
+        let start = u64::from(sector) * spec::SECTOR;
+        start..start + footprint
+    };
+    let mut taken: Vec<_> = table.by_position().into_iter().map(block).collect();
+    taken.extend(sparse.structures.iter().cloned());
+    // Nearly sorted: the structures are few.
+    taken.sort_by_key(|range| range.start);
+    let between = taken.windows(2).rev().filter_map(|pair| match pair {
+        [one, other] => Some(one.end..other.start),
+        _ => None,
     });
     between
-        .filter(|gap| gap.end - gap.start >= blocks.footprint())
+        .filter(|gap| gap.end.saturating_sub(gap.start) >= footprint)
         .collect()
 }
 

@@ -44,6 +44,11 @@ impl<'a> Map<'a> {
         Ok(range)
     }
 
+    /// Where the structures are.
+    pub fn into_ranges(self) -> Vec<Range<u64>> {
+        self.taken.into_iter().map(|(_, range)| range).collect()
+    }
+
     /// Where the last structure ends.
     pub fn end(&self) -> u64 {
         self.taken.iter().map(|(_, range)| range.end).max().unwrap_or(0)

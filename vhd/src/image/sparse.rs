@@ -24,6 +24,8 @@ pub(crate) struct Sparse {
     pub table_offset: u64,
     /// Present in a differencing image.
     pub parent: Option<Parent>,
+    /// Where everything is but blocks and the end footer.
+    pub structures: Vec<Range<u64>>,
     /// The state of the file's tail and of its footers, for a writer.
     pub tail: Tail,
 }
@@ -170,6 +172,7 @@ impl Sparse {
             table,
             table_offset: table_range.start,
             parent,
+            structures: map.into_ranges(),
             tail,
         })
     }

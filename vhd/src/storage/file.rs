@@ -246,6 +246,10 @@ impl FileSystem for HostFileSystem {
         fs::metadata(path)?.modified()
     }
 
+    fn set_modified(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.set_modified(time)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let folder = if folder.as_os_str().is_empty() {
             Path::new(".")

@@ -261,6 +261,11 @@ impl FileSystem for MemoryFileSystem {
         Ok(self.entry(path)?.modified)
     }
 
+    fn set_modified(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        Self::set_modified(self, path, time);
+        Ok(())
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let folder = self.canonical_name(folder);
         let files = self.files();

@@ -260,6 +260,11 @@ impl FileSystem for RecordingFileSystem {
         self.files.modified(path)
     }
 
+    fn set_modified(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        self.files.set_modified(path, time);
+        Ok(())
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         self.files.list(folder)
     }
