@@ -16,7 +16,7 @@ use crate::console::Backend;
 use crate::firmware::{self, FirmwareSpec, IdePosition, PciInterrupts, Ram, direct};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
-use crate::storage::Image;
+use crate::storage::{Image, chain};
 use board::{Board, Parts};
 pub use board::{FloppyDrive, IdeDrive, Sink};
 use control::{
@@ -323,6 +323,15 @@ impl Machine {
                 self.bay(*drive, |bay| bay.insert(*drive, path, *force))
             }
             Command::Eject { drive, force } => self.bay(*drive, |bay| bay.eject(*drive, *force)),
+            Command::Grow { disk, size } => {
+                let grown = match self.board.virtio_disk(*disk) {
+                    None => Err(CommandError::NoSuchDisk { disk: *disk }),
+                    Some(disk) => disk.grow(*size).map_err(|error| CommandError::Image {
+                        detail: chain(&error),
+                    }),
+                };
+                grown.map(|()| Answer::Done {})
+            }
             Command::Reset {} => {
                 self.reset()?;
                 done

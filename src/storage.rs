@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub mod engine;
 pub mod medium;
 
-pub use medium::{DiskMedium, Waker};
+pub use medium::{DiskMedium, Handle, Waker};
 
 /// An image that cannot be put into a drive.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,25 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// It cannot be given another size.
+    #[error("{path}: cannot be made larger")]
+    Resize {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Box<vhd::Error>,
+    },
+    /// It is to become smaller, which no guest expects of its disk.
+    #[error("{path}: the disk has {len} bytes already, and can only be made larger while it is in use")]
+    Smaller {
+        /// Which.
+        path: PathBuf,
+        /// Its size now.
+        len: u64,
+    },
+    /// It has left its drive.
+    #[error("the image is not in its drive any more")]
+    Left,
     /// The host has no thread, or no descriptors, for it.
     #[error("{path}: the host cannot start a thread for it")]
     Thread {

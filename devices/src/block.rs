@@ -211,7 +211,7 @@ pub struct MediumInfo {
 /// order (a flush covers the writes that were *completed* before it was submitted); it may complete inside [`submit`](Medium::submit),
 /// so a drive asks [`completed`](Medium::completed) right after; it never calls the drive while either method runs.
 pub trait Medium: Send {
-    /// What is known of the medium. It does not change while the medium is in the drive.
+    /// What is known of the medium when it comes into the drive. (A disk that gets another size later tells its drive by other ways.)
     fn info(&self) -> &MediumInfo;
     /// Whether requests may name guest memory, which spares the copy through a buffer.
     fn reaches_memory(&self) -> bool {

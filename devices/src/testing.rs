@@ -57,6 +57,23 @@ impl GuestRam for TestRam {
     }
 }
 
+/// Guest memory as virtio devices see it, for media that reach it.
+#[cfg(feature = "virtio")]
+pub struct MappedRam(pub crate::virtio::Ram);
+
+#[cfg(feature = "virtio")]
+impl GuestRam for MappedRam {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), BadAddress> {
+        let read = vm_memory::Bytes::read_slice(&self.0, buffer, vm_memory::GuestAddress(address));
+        read.map_err(|_| BadAddress { address })
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), BadAddress> {
+        let written = vm_memory::Bytes::write_slice(&self.0, data, vm_memory::GuestAddress(address));
+        written.map_err(|_| BadAddress { address })
+    }
+}
+
 /// A clock that only moves when told.
 #[derive(Default)]
 pub struct TestClock(AtomicU64);

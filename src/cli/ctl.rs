@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc ctl`: commands to a running machine over its control socket.
 
-use super::{Error, exit};
+use super::{Error, exit, size};
 use crate::control_socket;
+use crate::machine::VIRTIO_MOST;
 use crate::machine::control::{Answer, Command, CommandError, Drive, Status};
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,15 @@ enum Words {
         #[arg(long)]
         force: bool,
     },
+    /// Make a disk on virtio larger; the guest is told
+    Grow {
+        /// Disk: virtio0 is the first that was given with --virtio-disk
+        #[arg(value_parser = virtio_disk)]
+        disk: u8,
+        /// New size, exact to the byte
+        #[arg(value_parser = size::parse)]
+        size: u64,
+    },
     /// Pull the reset line
     Reset,
     /// Press the power button
@@ -65,6 +75,7 @@ impl Args {
                 Command::Insert { drive, path, force }
             }
             Words::Eject { drive, force } => Command::Eject { drive, force },
+            Words::Grow { disk, size } => Command::Grow { disk, size },
             Words::Reset => Command::Reset {},
             Words::PowerButton => Command::PowerButton {},
             Words::Pause => Command::Pause {},
@@ -89,6 +100,13 @@ impl Args {
         }
         Ok(exit::DONE)
     }
+}
+
+fn virtio_disk(text: &str) -> Result<u8, String> {
+    let number = text.strip_prefix("virtio").and_then(|n| n.parse().ok());
+    number
+        .filter(|n| usize::from(*n) < VIRTIO_MOST)
+        .ok_or_else(|| format!("`{text}` is no disk: use virtio0 to virtio{}", VIRTIO_MOST - 1))
 }
 
 fn wrong(error: &CommandError) -> Error {

@@ -334,7 +334,7 @@ impl Board {
             (slot::POWER, power_management.clone()),
         ];
         for (number, disk) in (slot::VIRTIO..).zip(&virtio_disks) {
-            functions.push(((number, 0), disk.clone()));
+            functions.push(((number, 0), disk.function.clone()));
         }
         let pci = PciRoot::new(functions);
         let reset_register: Arc<dyn SharedDevice> = reset_control.clone();
@@ -388,7 +388,7 @@ impl Board {
         lock(&self.fdc).reset();
         lock(&self.ide).reset();
         self.ide_channels.iter().for_each(|channel| lock(channel).reset());
-        self.virtio.iter().for_each(|disk| lock(disk).reset());
+        self.virtio.iter().for_each(|disk| lock(&disk.function).reset());
         lock(&self.rtc).reset();
         lock(&self.power).reset();
         lock(&self.fw_cfg).reset();
@@ -464,6 +464,11 @@ impl Board {
                 bay.as_mut().map(|bay| bay as &mut dyn Bay)
             }
         }
+    }
+
+    /// The virtio disk of a number.
+    pub fn virtio_disk(&self, number: u8) -> Option<&virtio::Disk> {
+        self.virtio.get(usize::from(number))
     }
 
     /// All drives whose media can be changed.

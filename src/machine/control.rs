@@ -84,6 +84,13 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
+    /// Make a disk on virtio larger, and tell the guest.
+    Grow {
+        /// Which disk, counted from 0.
+        disk: u8,
+        /// Its new size in bytes.
+        size: u64,
+    },
     /// What the screen shows.
     Screen {},
     /// Pull the reset line.
@@ -107,6 +114,12 @@ pub enum CommandError {
     NoSuchDrive {
         /// Which.
         drive: Drive,
+    },
+    /// The machine has no such disk on virtio.
+    #[error("this machine has no disk virtio{disk}; disks on IDE keep their size while the machine runs")]
+    NoSuchDisk {
+        /// Which.
+        disk: u8,
     },
     /// The guest has locked the drive. It has been told of the request.
     #[error(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Debian's kernels, started without firmware, with the tests of `tests/guests/init`.
 
-use crate::guest::{Run, VPC, Work, insert, media};
+use crate::guest::{Run, VPC, Work, ctl, insert, media};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
@@ -225,6 +225,49 @@ fn fio_on_a_virtio_disk() {
     ended.assert_says("VPCTEST vda size 65536");
     ended.assert_says("VPCTEST end 0 /bin/fio --name=trim");
     ended.assert_says("VPCTEST end 0 /bin/fio --name=again");
+    ended.assert_says("VPCTEST end 0 /bin/fio --name=give-back");
+    let disk = vhd::Disk::open(&image, &vhd::OpenOptions::new().read_only(true)).unwrap();
+    let blocks = disk.layers().next().unwrap().allocated_blocks();
+    assert_eq!(
+        blocks,
+        Some(4),
+        "of 16 MiB that were written, the last 8 were discarded"
+    );
+}
+
+/// While it is read and written.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn a_virtio_disk_grows_under_load() {
+    let work = Work::new();
+    let (image, socket) = (work.path("disk.vhd"), work.path("control"));
+    let word = OsStr::new;
+    disk(
+        &[
+            word("create"),
+            image.as_ref(),
+            word("--type"),
+            word("dynamic"),
+            word("--size"),
+            word("32M"),
+        ],
+        Stdio::null(),
+    );
+    let mut guest = Run::new()
+        .arg("--memory", "512M")
+        .arg("--virtio-disk", &image)
+        .arg("--control", &socket)
+        .kernel("tools", "vpctest=grow")
+        .start();
+    guest.wait_for("VPCTEST grow ready 65536");
+    // Its table gets longer than the sectors that it had.
+    ctl(&socket, &[word("grow"), word("virtio0"), word("1G")]).unwrap();
+    let ended = guest.finish();
+    ended.assert_passed();
+    ended.assert_says("VPCTEST grow 65536 to 2097152");
+    ended.assert_says("VPCTEST end 0 /bin/fio --name=new");
+    let status = Command::new(VPC).args(["disk", "check"]).arg(&image).status();
+    assert!(status.unwrap().success(), "the image is damaged");
 }
 
 /// hdparm, sg3-utils, blockdev and fio with verification on two disks and a DVD drive.

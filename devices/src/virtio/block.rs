@@ -11,7 +11,7 @@ pub mod spec;
 
 use super::transport::{self, Kind};
 use super::{Broken, Ram};
-use crate::block::{Completion, Data, Medium, Operation, Request, Segment};
+use crate::block::{Completion, Data, Medium, MediumInfo, Operation, Request, Segment};
 use spec::{config, feature, request, status};
 use std::collections::HashMap;
 use virtio_queue::desc::split::Descriptor;
@@ -108,7 +108,6 @@ impl Block {
     pub fn new(medium: Box<dyn Medium>, serial: &str, queues: u16) -> Self {
         let queues = queues.clamp(1, 32);
         let info = medium.info().clone();
-        let sectors = info.len / spec::SECTOR;
         let mut features = feature::SEG_MAX | feature::BLK_SIZE | feature::TOPOLOGY;
         features |= if info.read_only {
             feature::READ_ONLY
@@ -121,15 +120,9 @@ impl Block {
                 *to = *from;
             }
         };
-        put(config::CAPACITY, &sectors.to_le_bytes());
         put(config::SEG_MAX, &SEGMENTS.to_le_bytes());
-        if let Some(chs) = info.geometry {
+        if info.geometry.is_some() {
             features |= feature::GEOMETRY;
-            let cylinders = u16::try_from(chs.cylinders).unwrap_or(u16::MAX).to_le_bytes();
-            put(
-                config::GEOMETRY,
-                &[cylinders[0], cylinders[1], chs.heads as u8, chs.sectors as u8],
-            );
         }
         put(config::BLK_SIZE, &(spec::SECTOR as u32).to_le_bytes());
         // Images place their data in pages of 4 KiB: smaller writes cost a read.
@@ -153,7 +146,7 @@ impl Block {
         let mut this = Self {
             features,
             config: bytes,
-            capacity: sectors * spec::SECTOR,
+            capacity: 0,
             identity,
             queues,
             medium,
@@ -161,8 +154,25 @@ impl Block {
             straight: 0,
             state: State::default(),
         };
+        this.set_size(&info);
         this.reset();
         this
+    }
+
+    /// The medium has another size now: length and geometry are taken from `info`. The driver is to be told that the configuration changed.
+    pub fn set_size(&mut self, info: &MediumInfo) {
+        let sectors = info.len / spec::SECTOR;
+        self.capacity = sectors * spec::SECTOR;
+        let mut put = |at: usize, value: &[u8]| {
+            for (to, from) in self.config.iter_mut().skip(at).zip(value) {
+                *to = *from;
+            }
+        };
+        put(config::CAPACITY, &sectors.to_le_bytes());
+        if let Some(chs) = info.geometry {
+            let [low, high] = u16::try_from(chs.cylinders).unwrap_or(u16::MAX).to_le_bytes();
+            put(config::GEOMETRY, &[low, high, chs.heads as u8, chs.sectors as u8]);
+        }
     }
 
     /// Reads a chain of descriptors as a request, and begins it.

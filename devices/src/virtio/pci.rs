@@ -142,6 +142,12 @@ impl<K: Kind> VirtioPci<K> {
         self.interrupt(interrupts);
     }
 
+    /// Changes the device's configuration from outside, and tells the driver.
+    pub fn configure(&mut self, change: impl FnOnce(&mut K)) {
+        let interrupts = self.transport.configure(change);
+        self.interrupt(interrupts);
+    }
+
     /// The driver wrote 0 to the status: everything but what belongs to PCI starts anew.
     fn reset_device(&mut self) {
         self.transport.reset();

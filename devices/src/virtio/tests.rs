@@ -487,3 +487,48 @@ fn pci_reset_is_power_on() {
     assert!(lock(&d.messages).is_empty());
     assert_eq!(d.status(), 0);
 }
+
+#[test]
+fn a_driver_is_told_when_its_disk_grows() {
+    let larger = |info: &mut crate::block::MediumInfo| {
+        info.len = 8 * MIB as u64;
+        info.geometry = Some(Chs {
+            cylinders: 20,
+            heads: 4,
+            sectors: 17,
+        });
+    };
+    let info = {
+        let medium = disk().with_info(larger);
+        crate::block::Medium::info(&medium).clone()
+    };
+    let mut d = Driver::modern(disk(), 0);
+    let generation = |d: &mut Driver| {
+        let mut byte = [0];
+        d.device.read(COMMON + 21, &mut byte);
+        byte[0]
+    };
+    let before = generation(&mut d);
+    d.device.configure(|block| block.set_size(&info));
+    assert_eq!(d.get32(CONFIG), 16384);
+    assert_ne!(
+        generation(&mut d),
+        before,
+        "what was read in two pieces is read again"
+    );
+    assert!(d.wire.level());
+    let mut isr = [0];
+    d.device.read(ISR, &mut isr);
+    assert_eq!(isr[0] & 2, 2, "the configuration changed");
+    let (ended, ..) = d.read(16383, 512);
+    assert_eq!(ended, status::IOERR, "the medium itself is smaller, and says so");
+
+    let mut d = Driver::modern(disk(), 0);
+    d.use_messages();
+    d.device.configure(|block| block.set_size(&info));
+    assert_eq!(lock(&d.messages).len(), 1);
+    // A driver that is not ready yet reads the new size when it is.
+    let mut d = Driver::plugged(disk(), 1);
+    d.device.configure(|block| block.set_size(&info));
+    assert!(!d.wire.level());
+}

@@ -73,6 +73,8 @@ pub enum Area {
 
 struct State {
     status: u8,
+    /// Counts changes of the configuration that the driver did not make.
+    generation: u8,
     /// The status before the reset that is not over yet; 0 if none is under way.
     left: u8,
     driver_features: u64,
@@ -83,6 +85,7 @@ impl State {
     fn new(left: u8, queue_count: u16) -> Self {
         Self {
             status: 0,
+            generation: 0,
             left,
             driver_features: 0,
             // The size is a power of two in range, which is all that can be wrong.
@@ -269,6 +272,21 @@ impl<K: Kind> Transport<K> {
                 }
             }
         }
+    }
+
+    /// Changes the device's configuration from outside. A driver that is ready is to be told.
+    pub fn configure(&mut self, change: impl FnOnce(&mut K)) -> Interrupts {
+        change(&mut self.kind);
+        self.state.generation = self.state.generation.wrapping_add(1);
+        Interrupts {
+            queues: 0,
+            config: self.runs(),
+        }
+    }
+
+    /// Changes between two reads of a configuration that is in pieces.
+    pub fn generation(&self) -> u8 {
+        self.state.generation
     }
 
     /// The device's configuration.

@@ -12,7 +12,20 @@ use devices::virtio::pci::VirtioPci;
 use std::sync::{Arc, Mutex};
 
 /// A disk on the PCI bus.
-pub type Disk = Arc<Mutex<VirtioPci<Block>>>;
+pub struct Disk {
+    /// The chip.
+    pub function: Arc<Mutex<VirtioPci<Block>>>,
+    image: storage::Handle,
+}
+
+impl Disk {
+    /// Makes the disk larger, to `size` bytes, and tells the guest.
+    pub fn grow(&self, size: u64) -> Result<(), storage::Error> {
+        let info = self.image.grow(size)?;
+        lock(&self.function).configure(|block| block.set_size(&info));
+        Ok(())
+    }
+}
 
 /// Mass storage controller, SCSI: what operating systems expect of a virtio disk.
 const CLASS: u32 = 0x01_00_00;
@@ -30,6 +43,7 @@ pub fn wire(
     let own = image.info().serial.clone();
     let serial = own.unwrap_or_else(|| format!("VPC-V{number}"));
     let medium = Box::new(image.into_medium(bell.waker())?);
+    let image = medium.handle();
     let vm = vm.clone();
     let messages = move |address, data| {
         if let Err(error) = vm.deliver(Message { address, data }) {
@@ -37,7 +51,7 @@ pub fn wire(
         }
     };
     let block = Block::new(medium, &serial, u16::from(cpus));
-    let disk = Arc::new(Mutex::new(VirtioPci::new(
+    let function = Arc::new(Mutex::new(VirtioPci::new(
         spec::DEVICE_TYPE,
         CLASS,
         block,
@@ -45,8 +59,8 @@ pub fn wire(
         irq,
         Arc::new(messages),
     )));
-    bell.connect(&disk, VirtioPci::service);
+    bell.connect(&function, VirtioPci::service);
     // A medium may have completed something before the bell was tied.
-    lock(&disk).service();
-    Ok(disk)
+    lock(&function).service();
+    Ok(Disk { function, image })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 use super::*;
 use crate::storage::Purpose;
-use devices::block::Segment;
+use devices::block::{Data, Operation, Segment};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Condvar;
@@ -283,4 +283,58 @@ fn requests_in_flight_agree_with_a_model_and_survive_the_end() {
     let mut content = vec![0; SIZE as usize];
     disk.read_at(0, &mut content).unwrap();
     assert!(content == model);
+}
+
+#[test]
+fn a_disk_grows_in_its_drive_while_requests_come() {
+    const LARGE: u64 = 40 << 20;
+    let folder = folder();
+    for (name, fixed) in [("dynamic.vhd", false), ("fixed.vhd", true)] {
+        let path = folder.path().join(name);
+        let made = match fixed {
+            true => create::fixed(&path, SIZE, &CreateOptions::new()),
+            false => create::dynamic(&path, SIZE, &CreateOptions::new()),
+        };
+        made.unwrap();
+        let mut bench = Bench::new(&path, Purpose::HardDisk);
+        let outside = bench.alone(Operation::Write, SIZE, vec![1; 4096]);
+        assert_eq!(outside.result, Err(MediumError::OutOfRange));
+
+        let handle = bench.medium.handle();
+        let grower = std::thread::spawn(move || handle.grow(LARGE));
+        let mut written = 0;
+        // Some come before, some while the image is closed, some after.
+        while !grower.is_finished() || written < 64 {
+            bench.submit(Operation::Write, written % 1024 * 4096, vec![1; 4096]);
+            assert_eq!(bench.next().result, Ok(()), "{written}");
+            written += 1;
+        }
+        assert_eq!(grower.join().unwrap().unwrap().len, LARGE);
+        let inside = bench.alone(Operation::Write, LARGE - 4096, vec![2; 4096]);
+        assert_eq!(inside.result, Ok(()));
+        let read = bench.alone(Operation::Read, 0, vec![0; 64 * 4096]);
+        assert!(read.data.into_buffer().iter().all(|&byte| byte == 1));
+
+        let smaller = bench.medium.handle().grow(SIZE).unwrap_err();
+        assert!(matches!(smaller, Error::Smaller { len: LARGE, .. }), "{smaller}");
+        assert_eq!(bench.alone(Operation::Flush, 0, Data::default()).result, Ok(()));
+        let handle = bench.medium.handle();
+        drop(bench);
+        assert!(matches!(handle.grow(2 * LARGE), Err(Error::Left)));
+        assert_eq!(
+            vhd::Disk::open(&path, &vhd::OpenOptions::new()).unwrap().len(),
+            LARGE
+        );
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_grow_goes_on() {
+    let folder = folder();
+    let (path, content) = chain_of_two(folder.path());
+    let mut bench = Bench::new(&path, Purpose::HardDisk);
+    let refused = bench.medium.handle().grow(2 * SIZE).unwrap_err();
+    assert!(matches!(refused, Error::Resize { .. }), "{refused}");
+    let read = bench.alone(Operation::Read, 0, vec![0; 65536]);
+    assert!(read.data.into_buffer() == content[..65536]);
 }

@@ -181,8 +181,7 @@ impl<K: Kind> VirtioPci<K> {
             Modern::ConfigVector => u32::from(self.state.config_vector),
             Modern::NumQueues => u32::from(self.transport.queues()),
             Modern::DeviceStatus => u32::from(status),
-            // The configuration does not change while it is read.
-            Modern::ConfigGeneration => 0,
+            Modern::ConfigGeneration => u32::from(self.transport.generation()),
             Modern::QueueSelect => u32::from(select),
             Modern::QueueSize => queue.map_or(0, |q| u32::from(q.size())),
             Modern::QueueVector => {

@@ -5,8 +5,7 @@ use crate::bus::{Device, lock};
 use crate::line::Wire;
 use crate::pci::Function;
 use crate::pci::config::{command, reg};
-use crate::ram::{BadAddress, GuestRam};
-use crate::testing::TestMedium;
+use crate::testing::{MappedRam, TestMedium};
 use crate::virtio::Ram;
 use crate::virtio::block::{Block, spec};
 use crate::virtio::pci::VirtioPci;
@@ -49,21 +48,6 @@ struct Ring {
     seen: u16,
 }
 
-/// Guest memory as the medium reaches it.
-struct Reach(Ram);
-
-impl GuestRam for Reach {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), BadAddress> {
-        let read = self.0.read_slice(buffer, GuestAddress(address));
-        read.map_err(|_| BadAddress { address })
-    }
-
-    fn write(&self, address: u64, data: &[u8]) -> Result<(), BadAddress> {
-        let written = self.0.write_slice(data, GuestAddress(address));
-        written.map_err(|_| BadAddress { address })
-    }
-}
-
 pub struct Driver {
     pub ram: Ram,
     pub device: VirtioPci<Block>,
@@ -87,7 +71,7 @@ impl Driver {
     pub fn with(medium: TestMedium, queues: u16, reaches: bool) -> Self {
         let ram = Ram::from_ranges(&[(GuestAddress(0), 96 * MIB)]).unwrap();
         let medium = match reaches {
-            true => medium.with_ram(Arc::new(Reach(ram.clone()))),
+            true => medium.with_ram(Arc::new(MappedRam(ram.clone()))),
             false => medium,
         };
         let wire = Wire::new(|_| {});

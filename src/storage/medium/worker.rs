@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The thread of an image that is open.
+
+use super::shortcut::Lent;
+use super::{Done, Waker};
+use crate::host::Notifier;
+use crate::host::ring::Buffer;
+use crate::memory::Dma;
+use crate::storage::chain;
+use crate::storage::engine::{self, Engine};
+use devices::block::{MediumError, MediumInfo, Operation, Request};
+use devices::bus::lock;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, mpsc};
+
+/// Lines in the log for failures: a guest that hits a broken disk retries without end.
+const LINES: u32 = 8;
+
+/// How the thread is told that there is something in its queue: the queue itself wakes it, but not while it waits for transfers.
+pub(super) struct Door {
+    wake: Arc<Notifier>,
+    waits_for_transfers: AtomicBool,
+}
+
+impl Door {
+    pub(super) fn new(wake: Arc<Notifier>) -> Self {
+        Self {
+            wake,
+            waits_for_transfers: AtomicBool::new(false),
+        }
+    }
+
+    /// Something was put into the queue.
+    pub(super) fn knock(&self) {
+        // Either this thread sees that the other one waits, or the other one sees what is in the queue before it does.
+        fence(Ordering::SeqCst);
+        if self.waits_for_transfers.load(Ordering::SeqCst) {
+            self.wake.notify();
+        }
+    }
+}
+
+/// A request in the engine.
+pub(super) struct Job {
+    request: Request,
+    buffer: Option<Buffer>,
+}
+
+/// The medium's thread.
+pub(super) struct Worker {
+    disk: Arc<vhd::Disk>,
+    info: MediumInfo,
+    dma: Option<Arc<Dma>>,
+    done: Done,
+    waker: Waker,
+    /// There are completions that the drive was not told of.
+    news: bool,
+    lines_left: u32,
+}
+
+impl Worker {
+    pub(super) fn new(
+        disk: Arc<vhd::Disk>,
+        info: MediumInfo,
+        dma: Option<Arc<Dma>>,
+        done: Done,
+        waker: Waker,
+    ) -> Self {
+        Self {
+            disk,
+            info,
+            dma,
+            done,
+            waker,
+            news: false,
+            lines_left: LINES,
+        }
+    }
+
+    pub(super) fn disk(&self) -> &Arc<vhd::Disk> {
+        &self.disk
+    }
+
+    /// Carries out requests until nobody can send any more and all are done.
+    pub(super) fn serve(&mut self, mut engine: Engine<Job>, queue: &mpsc::Receiver<Request>, door: &Door) {
+        let mut open = true;
+        loop {
+            while open {
+                match queue.try_recv() {
+                    Ok(request) => self.begin(&mut engine, request),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                    Err(mpsc::TryRecvError::Disconnected) => open = false,
+                }
+            }
+            engine.submit();
+            self.deliver(&mut engine);
+            if engine.under_way() > 0 {
+                self.wait(&mut engine, queue, door);
+            } else if !open {
+                return;
+            } else {
+                match queue.recv() {
+                    Ok(request) => self.begin(&mut engine, request),
+                    Err(mpsc::RecvError) => open = false,
+                }
+            }
+        }
+    }
+
+    /// Waits until transfers are done, or there is something in the queue.
+    fn wait(&mut self, engine: &mut Engine<Job>, queue: &mpsc::Receiver<Request>, door: &Door) {
+        door.waits_for_transfers.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        match queue.try_recv() {
+            Ok(request) => self.begin(engine, request),
+            Err(_) => {
+                if let Err(error) = engine.wait() {
+                    self.report(format_args!("its transfers cannot be waited for: {error}"));
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+            }
+        }
+        door.waits_for_transfers.store(false, Ordering::SeqCst);
+    }
+
+    fn begin(&mut self, engine: &mut Engine<Job>, mut request: Request) {
+        let refused = self.check(&request).err();
+        let lent = match refused {
+            None => Lent::of(&mut request.data, self.dma.as_deref()),
+            Some(_) => None,
+        };
+        let Some(Lent { memory, buffer }) = lent else {
+            return self.end(request, Err(refused.unwrap_or(MediumError::Io)));
+        };
+        let (operation, offset) = (request.operation, request.offset);
+        engine.push(engine::Request {
+            tag: Job { request, buffer },
+            operation,
+            offset,
+            memory,
+        });
+    }
+
+    fn check(&self, request: &Request) -> Result<(), MediumError> {
+        let (len, writes) = match request.operation {
+            Operation::Discard { len } | Operation::WriteZeroes { len } => (len, true),
+            Operation::Write => (request.data.len(), true),
+            Operation::Read | Operation::Flush => (request.data.len(), false),
+        };
+        let end = request.offset.checked_add(len);
+        if end.is_none_or(|end| end > self.info.len) {
+            Err(MediumError::OutOfRange)
+        } else if writes && self.info.read_only {
+            Err(MediumError::ReadOnly)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Passes on what is done.
+    fn deliver(&mut self, engine: &mut Engine<Job>) {
+        while let Some(engine::Completion { request, result }) = engine.next() {
+            let engine::Request { tag: job, memory, .. } = request;
+            let Job { mut request, buffer } = job;
+            Lent { memory, buffer }.give_back(&mut request.data);
+            let result = result.map_err(|error| {
+                self.report(format_args!("{request:?} failed: {}", chain(&error)));
+                MediumError::Io
+            });
+            self.end(request, result);
+        }
+        if std::mem::take(&mut self.news) {
+            (self.waker)();
+        }
+    }
+
+    fn end(&mut self, request: Request, result: Result<(), MediumError>) {
+        self.news = true;
+        lock(&self.done).push_back(request.complete(result));
+    }
+
+    fn report(&mut self, what: std::fmt::Arguments<'_>) {
+        if self.lines_left > 0 {
+            self.lines_left -= 1;
+            log::error!("{}: {what}", self.disk.path().display());
+        }
+    }
+
+    /// Closes the image. What could not be written is told in the log.
+    pub(super) fn close(self) {
+        let path = self.disk.path().to_owned();
+        let result = match Arc::try_unwrap(self.disk) {
+            Ok(disk) => disk.close(),
+            // Somebody still has it: the last one closes.
+            Err(shared) => shared.flush(),
+        };
+        if let Err(error) = result {
+            log::error!(
+                "{}: not everything could be written: {}",
+                path.display(),
+                chain(&error)
+            );
+        }
+    }
+}
