@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The process is killed 200 times while its guest writes and flushes: what the guest was told to be durable is there, nothing is on the
-//! disk that was not written, and every image of the chain is sound. Alone in its program, because nobody else may start programs.
+//! The process is killed 200 times while its guest writes and flushes, by IDE and by virtio in turn: what the guest was told to be durable
+//! is there, nothing is on the disk that was not written, and every image of the chain is sound. Alone in its program, because nobody else
+//! may start programs.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,13 +31,13 @@ fn slot(record: u32) -> u32 {
 }
 
 /// Lets a guest write until it has said `lines` times that something is durable, kills it, and gives the last record that is.
-fn run_and_kill(firmware: &Path, image: &Path, lines: u64) -> Option<u32> {
+fn run_and_kill(firmware: &Path, option: &str, image: &Path, lines: u64) -> Option<u32> {
     let mut process = Command::new(env!("CARGO_BIN_EXE_vpc"))
         .args(["run", "--memory", "1M", "--serial", "stdio"])
         .args(["--fda", "none", "--dvd", "none"])
         .arg("--firmware")
         .arg(firmware)
-        .arg("--hda")
+        .arg(option)
         .arg(image)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -77,7 +78,10 @@ fn check(image: &Path) {
 fn nothing_that_was_flushed_is_lost_when_the_process_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    std::fs::write(at("journal.bin"), firmware("journal")).unwrap();
+    let ways = [("journal", "--hda"), ("journal_virtio", "--virtio-disk")];
+    for (name, _) in ways {
+        std::fs::write(at(name), firmware(name)).unwrap();
+    }
     // Many blocks for the guest to allocate.
     let options = CreateOptions::new().block_size(512 << 10);
     let mut image = at("0.vhd");
@@ -86,7 +90,7 @@ fn nothing_that_was_flushed_is_lost_when_the_process_is_killed() {
     // What each slot holds: the record that is durable, or a later one.
     let mut durable: BTreeMap<u32, u32> = BTreeMap::new();
     let (mut start, mut records) = (0, 0);
-    for round in 0..KILLS {
+    for (round, (firmware, option)) in (0..KILLS).zip(ways.into_iter().cycle()) {
         if round > 0 && round.is_multiple_of(LAYER) {
             let child = at(&format!("{}.vhd", round / LAYER));
             create::differencing(&child, &image, &options).unwrap();
@@ -95,7 +99,7 @@ fn nothing_that_was_flushed_is_lost_when_the_process_is_killed() {
         let disk = Disk::open(&image, &OpenOptions::new()).unwrap();
         disk.write_at(0, &u32::to_le_bytes(start)).unwrap();
         disk.close().unwrap();
-        let last = run_and_kill(&at("journal.bin"), &image, 1 + dice.roll(30)).unwrap();
+        let last = run_and_kill(&at(firmware), option, &image, 1 + dice.roll(30)).unwrap();
         assert!(
             last > start && (last - start).is_multiple_of(BATCH),
             "{last} after {start}"
