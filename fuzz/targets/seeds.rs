@@ -104,6 +104,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         floppy.extend([4, 255, 255, 255, 63, 5, 6, 0, 8]);
     }
     write("floppy", "read", floppy)?;
+    // Each kind of request, rung once.
+    let mut virtio = vec![1];
+    for kind in 0..6_u8 {
+        virtio.extend([1, kind, 8, 0, 2, 3]);
+    }
+    write("virtio_block", "each", virtio)?;
     write(
         "fw_cfg",
         "walk",
