@@ -12,6 +12,7 @@ use devices::block::{MediumError, MediumInfo, Operation, Request};
 use devices::bus::lock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 /// Lines in the log for failures: a guest that hits a broken disk retries without end.
 const LINES: u32 = 8;
@@ -37,6 +38,58 @@ impl Door {
         if self.waits_for_transfers.load(Ordering::SeqCst) {
             self.wake.notify();
         }
+    }
+}
+
+/// How long to look for the next request before sleeping.
+///
+/// To wake a thread costs more than most requests do. So a thread whose requests come one soon after the other looks for the next one a
+/// little while; one that looked in vain sleeps at once the next time. Where there is one processor only, looking would keep the guest
+/// from running.
+struct Patience {
+    now: Duration,
+    most: Duration,
+}
+
+impl Patience {
+    /// What is tried first when requests come fast.
+    const LEAST: Duration = Duration::from_micros(8);
+    /// About what waking costs on a slow host.
+    const MOST: Duration = Duration::from_micros(64);
+
+    fn new() -> Self {
+        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() < 2);
+        Self {
+            now: Duration::ZERO,
+            most: if alone { Duration::ZERO } else { Self::MOST },
+        }
+    }
+
+    /// The next request.
+    fn receive<T>(&mut self, queue: &mpsc::Receiver<T>) -> Result<T, mpsc::RecvError> {
+        let start = Instant::now();
+        while start.elapsed() < self.now {
+            match queue.try_recv() {
+                Ok(request) => return Ok(request),
+                Err(mpsc::TryRecvError::Disconnected) => return Err(mpsc::RecvError),
+                Err(mpsc::TryRecvError::Empty) => std::hint::spin_loop(),
+            }
+        }
+        let slept = Instant::now();
+        let request = queue.recv();
+        self.learn(slept.elapsed());
+        request
+    }
+
+    /// A request came after a sleep of this length.
+    fn learn(&mut self, slept: Duration) {
+        self.now = if slept <= self.most {
+            (self.now * 2).max(Self::LEAST).min(self.most)
+        } else if self.now > Self::LEAST {
+            self.now / 2
+        } else {
+            Duration::ZERO
+        };
     }
 }
 
@@ -83,26 +136,22 @@ impl Worker {
 
     /// Carries out requests until nobody can send any more and all are done.
     pub(super) fn serve(&mut self, mut engine: Engine<Job>, queue: &mpsc::Receiver<Request>, door: &Door) {
-        let mut open = true;
+        let mut patience = Patience::new();
         loop {
-            while open {
+            let received = loop {
                 match queue.try_recv() {
                     Ok(request) => self.begin(&mut engine, request),
-                    Err(mpsc::TryRecvError::Empty) => break,
-                    Err(mpsc::TryRecvError::Disconnected) => open = false,
+                    Err(end) => break end,
                 }
-            }
+            };
             engine.submit();
             self.deliver(&mut engine);
             if engine.under_way() > 0 {
                 self.wait(&mut engine, queue, door);
-            } else if !open {
+            } else if received == mpsc::TryRecvError::Disconnected {
                 return;
-            } else {
-                match queue.recv() {
-                    Ok(request) => self.begin(&mut engine, request),
-                    Err(mpsc::RecvError) => open = false,
-                }
+            } else if let Ok(request) = patience.receive(queue) {
+                self.begin(&mut engine, request);
             }
         }
     }
@@ -201,5 +250,45 @@ impl Worker {
                 chain(&error)
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_requests_that_come_soon_and_goes_with_others() {
+        let mut patience = Patience {
+            now: Duration::ZERO,
+            most: Patience::MOST,
+        };
+        let soon = Duration::from_micros(30);
+        let seen: Vec<_> = (0..5)
+            .map(|_| {
+                patience.learn(soon);
+                patience.now.as_micros()
+            })
+            .collect();
+        assert_eq!(seen, [8, 16, 32, 64, 64]);
+        let late = Duration::from_millis(1);
+        let seen: Vec<_> = (0..5)
+            .map(|_| {
+                patience.learn(late);
+                patience.now.as_micros()
+            })
+            .collect();
+        assert_eq!(seen, [32, 16, 8, 0, 0]);
+    }
+
+    #[test]
+    fn one_processor_is_left_to_the_guest() {
+        let mut patience = Patience {
+            now: Duration::ZERO,
+            most: Duration::ZERO,
+        };
+        patience.learn(Duration::ZERO);
+        patience.learn(Duration::from_nanos(1));
+        assert_eq!(patience.now, Duration::ZERO);
     }
 }
