@@ -12,7 +12,7 @@ use super::control::Remote;
 use super::control::{Drive, DriveStatus};
 use super::cpu::Gate;
 use super::events::EventLoop;
-use super::media::{Bay, DvdBay, FloppyBay};
+use super::media::{Bay, Cord, DvdBay, FloppyBay};
 use super::timers::{MachineClock, Timers};
 use crate::console::{Backend, Drain, Output, SerialPort};
 use crate::firmware::direct;
@@ -128,6 +128,8 @@ pub enum Error {
 
 /// All chips of a machine, and its buses.
 pub struct Board {
+    /// The first to go: see [`Cord`].
+    _cords: Vec<Cord>,
     // What the guest wrote is flushed while the far ends are still open; then goes the event loop, then the ports that it serves.
     _drains: Vec<Drain>,
     _events: Option<EventLoop>,
@@ -278,6 +280,7 @@ impl Board {
             None => None,
         };
 
+        let mut cords = Vec::new();
         let mut dvds = Vec::new();
         let mut channels = Vec::new();
         let [a, b, c, d] = ide;
@@ -295,6 +298,7 @@ impl Board {
                 wired.channel.clone(),
             )?;
             dvds.extend(wired.dvds);
+            cords.push(wired.cord);
             channels.push(wired.channel);
         }
         let ide_channels = [channels[0].clone(), channels[1].clone()];
@@ -308,7 +312,12 @@ impl Board {
             dma: Box::new(channel),
             irq: line(irq::FLOPPY),
         };
-        let (fdc, floppies) = floppy::wire(wiring, floppies)?;
+        let floppy::Wired {
+            fdc,
+            bays: floppies,
+            cord,
+        } = floppy::wire(wiring, floppies)?;
+        cords.push(cord);
         socket.connect(&fdc);
         ports.map(0x3f0..=0x3f5, 0, fdc.clone())?;
         // 3F6h between them is the IDE controller's.
@@ -349,6 +358,7 @@ impl Board {
             controllers,
         });
         Ok(Self {
+            _cords: cords,
             _events: events,
             serial_ports,
             parallel,

@@ -11,33 +11,45 @@ use devices::fdc::{DriveId, Fdc};
 use devices::ide::Channel;
 use devices::mmc::DvdDrive;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// Rings at a controller that is made after its media: a medium needs its waker first.
 #[derive(Clone, Default)]
-pub struct Bell(Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>);
+pub struct Bell(Arc<Mutex<Option<Box<dyn Fn() + Send>>>>);
 
 impl Bell {
     /// What media call when they have completed something.
     pub fn waker(&self) -> Waker {
         let bell = self.0.clone();
         Arc::new(move || {
-            if let Some(ring) = bell.get() {
+            if let Some(ring) = &*lock(&bell) {
                 ring();
             }
         })
     }
 
-    /// Ties the bell to its controller, which it does not keep alive.
-    pub fn connect<T: Send + 'static>(&self, controller: &Arc<Mutex<T>>, service: fn(&mut T)) {
+    /// Ties the bell to its controller, which it does not keep alive, for as long as the cord is kept.
+    pub fn connect<T: Send + 'static>(&self, controller: &Arc<Mutex<T>>, service: fn(&mut T)) -> Cord {
         let controller = Arc::downgrade(controller);
         let ring = move || {
             if let Some(controller) = controller.upgrade() {
                 service(&mut lock(&controller));
             }
         };
-        // A bell is connected once.
-        let _ = self.0.set(Box::new(ring));
+        *lock(&self.0) = Some(Box::new(ring));
+        Cord(self.clone())
+    }
+}
+
+/// Ties a bell to a controller. It must be dropped before the controller is, and not under its lock: once it is gone nobody rings any
+/// more, so a medium's own thread is never the last one that has the controller, and with it the medium, whose end waits for that thread.
+#[must_use]
+pub struct Cord(Bell);
+
+impl Drop for Cord {
+    fn drop(&mut self) {
+        // This waits for a ring that is under way.
+        *lock(&self.0.0) = None;
     }
 }
 

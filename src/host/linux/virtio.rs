@@ -2,7 +2,7 @@
 //! The virtio disks. They stand here because the crate that walks their queues does not build on Windows.
 
 use crate::hypervisor::{Message, Vm};
-use crate::machine::media::Bell;
+use crate::machine::media::{Bell, Cord};
 use crate::storage::{self, Image};
 use devices::bus::lock;
 use devices::line::IrqLine;
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 /// A disk on the PCI bus.
 pub struct Disk {
+    _cord: Cord,
     /// The chip.
     pub function: Arc<Mutex<VirtioPci<Block>>>,
     image: storage::Handle,
@@ -59,8 +60,12 @@ pub fn wire(
         irq,
         Arc::new(messages),
     )));
-    bell.connect(&function, VirtioPci::service);
+    let cord = bell.connect(&function, VirtioPci::service);
     // A medium may have completed something before the bell was tied.
     lock(&function).service();
-    Ok(Disk { function, image })
+    Ok(Disk {
+        _cord: cord,
+        function,
+        image,
+    })
 }

@@ -2,7 +2,7 @@
 //! The diskette drives.
 
 use super::{Shared, shared};
-use crate::machine::media::{Bell, FloppyBay, diskette_format};
+use crate::machine::media::{Bell, Cord, FloppyBay, diskette_format};
 use crate::storage::{self, Image};
 use devices::fdc::media::DriveType;
 use devices::fdc::{DriveId, Fdc, Wiring};
@@ -37,18 +37,22 @@ pub fn cmos_type(kind: DriveType) -> FloppyType {
     }
 }
 
+/// The controller and what belongs to it.
+pub struct Wired {
+    pub fdc: Shared<Fdc>,
+    pub bays: [Option<FloppyBay>; 2],
+    pub cord: Cord,
+}
+
 /// The controller with its drives, and their bays: A, B.
-pub fn wire(
-    wiring: Wiring,
-    drives: [Option<FloppyDrive>; 2],
-) -> Result<(Shared<Fdc>, [Option<FloppyBay>; 2]), storage::Error> {
+pub fn wire(wiring: Wiring, drives: [Option<FloppyDrive>; 2]) -> Result<Wired, storage::Error> {
     let mut kinds = [None; 2];
     for (kind, drive) in kinds.iter_mut().zip(&drives) {
         *kind = drive.as_ref().map(FloppyDrive::kind).transpose()?;
     }
     let fdc = shared(Fdc::new(wiring, kinds));
     let bell = Bell::default();
-    bell.connect(&fdc, Fdc::service);
+    let cord = bell.connect(&fdc, Fdc::service);
     let mut bays = [None, None];
     for (n, ((bay, drive), kind)) in bays.iter_mut().zip(drives).zip(kinds).enumerate() {
         let (Some(drive), Some(kind)) = (drive, kind) else {
@@ -61,5 +65,5 @@ pub fn wire(
         }
         *bay = Some(new);
     }
-    Ok((fdc, bays))
+    Ok(Wired { fdc, bays, cord })
 }

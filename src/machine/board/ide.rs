@@ -2,7 +2,7 @@
 //! The drives on the two IDE channels.
 
 use super::Shared;
-use crate::machine::media::{Bell, DvdBay};
+use crate::machine::media::{Bell, Cord, DvdBay};
 use crate::memory::Dma;
 use crate::storage::{self, Image};
 use devices::block::Medium;
@@ -25,6 +25,7 @@ pub enum IdeDrive {
 pub struct Wired {
     pub channel: Shared<Channel>,
     pub dvds: Vec<DvdBay>,
+    pub cord: Cord,
 }
 
 /// What drives call themselves.
@@ -84,12 +85,12 @@ pub fn wire(
     let mut connected = connected.into_iter();
     let mut next = || connected.next().unwrap_or(Drive::Empty);
     let channel = Arc::new(Mutex::new(Channel::new([next(), next()], dma.clone(), irq)));
-    bell.connect(&channel, Channel::service);
+    let cord = bell.connect(&channel, Channel::service);
     // A medium may have completed something before the bell was tied.
     lock(&channel).service();
     let dvds = bays
         .into_iter()
         .map(|(drive, path)| DvdBay::new(drive, channel.clone(), bell.clone(), dma.clone(), path))
         .collect();
-    Ok(Wired { channel, dvds })
+    Ok(Wired { channel, dvds, cord })
 }
