@@ -217,6 +217,13 @@ pub trait Medium: Send {
     fn reaches_memory(&self) -> bool {
         false
     }
+    /// Asks for attendance: the medium's thread then calls the drive's controller again and again, for as long as it is asked again each
+    /// time, so that a guest that keeps requests coming need not ring for each of them. `found` is how many requests there were since the
+    /// last time. False: nobody attends, or not any more, and the guest has to ring.
+    fn attend(&mut self, found: usize) -> bool {
+        let _ = found;
+        false
+    }
     /// Takes a request. Never blocks.
     fn submit(&mut self, request: Request);
     /// The next finished request.

@@ -285,6 +285,9 @@ struct TestMediumState {
     ram: Option<Arc<dyn GuestRam>>,
     /// Requests that named guest memory.
     straight: usize,
+    /// Whether it attends, and what it was told each time it was asked.
+    attends: bool,
+    asked: Vec<usize>,
 }
 
 impl TestMedium {
@@ -331,6 +334,16 @@ impl TestMedium {
         while let Some(request) = state.waiting.pop_front() {
             state.carry_out(request, self.info.read_only);
         }
+    }
+
+    /// From now on it attends its drive when asked, or does not. (Whoever has the drive does the calling.)
+    pub fn attends(&self, attends: bool) {
+        lock(&self.state).attends = attends;
+    }
+
+    /// What it was told since the last time, whenever it was asked to attend.
+    pub fn take_asked(&self) -> Vec<usize> {
+        std::mem::take(&mut lock(&self.state).asked)
     }
 
     /// How many requests are held back.
@@ -432,6 +445,12 @@ impl Medium for TestMedium {
 
     fn reaches_memory(&self) -> bool {
         lock(&self.state).ram.is_some()
+    }
+
+    fn attend(&mut self, found: usize) -> bool {
+        let mut state = lock(&self.state);
+        state.asked.push(found);
+        state.attends
     }
 
     fn submit(&mut self, request: Request) {

@@ -10,6 +10,7 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
+//! | [`attendance`] | when the thread looks after the drive |
 //! | [`live`] | an image that is open: its thread, and the ways to it |
 //! | [`shortcut`] | what the page cache answers |
 //! | [`worker`] | the thread |
@@ -23,6 +24,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
+mod attendance;
 mod live;
 mod shortcut;
 #[cfg(test)]
@@ -97,6 +99,13 @@ impl Medium for DiskMedium {
 
     fn submit(&mut self, request: Request) {
         self.seat.submit(request);
+    }
+
+    fn attend(&mut self, found: usize) -> bool {
+        match &mut *lock(&self.seat.state) {
+            State::Live(live) => live.attend(found),
+            State::Closed(_) | State::Gone => false,
+        }
     }
 
     fn completed(&mut self) -> Option<Completion> {

@@ -83,6 +83,10 @@ struct State {
     buffered: u64,
     /// Queues with requests that wait for room, a bit each.
     waiting: u64,
+    /// Requests that were taken since the medium was last asked for attendance.
+    found: usize,
+    /// The medium's thread looks at the queues, and the driver need not ring.
+    attended: bool,
 }
 
 /// A disk.
@@ -436,6 +440,53 @@ impl Block {
         Ok(touched)
     }
 
+    /// Hands back all that is done, and takes up what waited for that; the queues that got something, a bit each.
+    fn hand_back_all(&mut self, queues: &mut [Queue], ram: &Ram) -> Result<u64, Broken> {
+        let mut touched = 0;
+        for _ in 0..ROUNDS {
+            while let Some(completion) = self.next_completed() {
+                self.completed(&completion, ram)?;
+            }
+            touched |= self.hand_back(queues, ram)?;
+            let mut served = false;
+            for (index, queue) in (0..self.queues).zip(queues.iter_mut()) {
+                if self.state.waiting & 1 << index != 0 && self.has_room(index, queue.size()) {
+                    self.serve(index, queue, ram)?;
+                    served = true;
+                }
+            }
+            if !served {
+                break;
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Decides who looks at the queues from here on: the medium's thread, or whoever the driver rings for. What has to wait for a disk
+    /// ends an attendance, because the thread waits then as well. Whether requests were taken.
+    fn look_after(&mut self, queues: &mut [Queue], ram: &Ram) -> Result<bool, Broken> {
+        let found = std::mem::take(&mut self.state.found);
+        let asks = self.state.jobs.is_empty() && (found > 0 || self.state.attended);
+        let attended = asks && self.medium.attend(found);
+        if attended == self.state.attended {
+            return Ok(false);
+        }
+        self.state.attended = attended;
+        // Either way each queue is looked at once more: a request may have come between the last look and the change.
+        self.serve_all(queues, ram)?;
+        Ok(true)
+    }
+
+    /// Takes the requests of all queues that are in use.
+    fn serve_all(&mut self, queues: &mut [Queue], ram: &Ram) -> Result<(), Broken> {
+        for (index, queue) in (0..self.queues).zip(queues.iter_mut()) {
+            if queue.ready() {
+                self.serve(index, queue, ram)?;
+            }
+        }
+        Ok(())
+    }
+
     fn has_room(&self, index: u16, size: u16) -> bool {
         let under_way = self
             .state
@@ -508,31 +559,22 @@ impl Kind for Block {
                 let Some(chain) = queue.iter(ram)?.next() else {
                     break;
                 };
+                self.state.found += 1;
                 self.begin(index, chain, most, ram)?;
             }
-            if !queue.enable_notification(ram)? {
+            if self.state.attended || !queue.enable_notification(ram)? {
                 return Ok(());
             }
         }
     }
 
     fn settle(&mut self, queues: &mut [Queue], ram: &Ram) -> Result<u64, Broken> {
-        let mut touched = 0;
-        for _ in 0..ROUNDS {
-            while let Some(completion) = self.next_completed() {
-                self.completed(&completion, ram)?;
-            }
-            touched |= self.hand_back(queues, ram)?;
-            let mut served = false;
-            for (index, queue) in (0..self.queues).zip(queues.iter_mut()) {
-                if self.state.waiting & 1 << index != 0 && self.has_room(index, queue.size()) {
-                    self.serve(index, queue, ram)?;
-                    served = true;
-                }
-            }
-            if !served {
-                break;
-            }
+        if self.state.attended {
+            self.serve_all(queues, ram)?;
+        }
+        let mut touched = self.hand_back_all(queues, ram)?;
+        if self.look_after(queues, ram)? {
+            touched |= self.hand_back_all(queues, ram)?;
         }
         let mut wanted = 0;
         for (index, queue) in queues.iter_mut().enumerate() {

@@ -532,3 +532,68 @@ fn a_driver_is_told_when_its_disk_grows() {
     d.device.configure(|block| block.set_size(&info));
     assert!(!d.wire.level());
 }
+
+/// Whether the driver has to ring for its next request.
+fn rings(d: &Driver) -> bool {
+    d.bytes(0x1_8000, 2) == [0, 0]
+}
+
+#[test]
+fn an_attended_driver_need_not_ring() {
+    let mut d = Driver::modern(disk(), EVENT_IDX);
+    assert_eq!(d.read(0, 512).0, status::OK);
+    assert_eq!(d.medium.take_asked(), [1]);
+    assert!(rings(&d), "the medium does not attend");
+
+    d.medium.attends(true);
+    assert_eq!(d.read(0, 512).0, status::OK);
+    assert!(!rings(&d));
+    // The medium's thread calls, and finds what nobody has rung for.
+    for count in [0, 1, 3, 0] {
+        let before: Vec<_> = (0..count)
+            .map(|n| d.request(0, request::IN, n, &[0; 512], true))
+            .collect();
+        d.medium.take_asked();
+        d.device.service();
+        assert_eq!(d.used(0).len(), before.len());
+        for (_, ended) in before {
+            assert_eq!(d.bytes(ended, 1), [status::OK]);
+        }
+        assert_eq!(d.medium.take_asked(), [count as usize]);
+        assert!(!rings(&d));
+    }
+    // A request that comes when the medium has had enough is not forgotten.
+    d.medium.attends(false);
+    d.request(0, request::IN, 1, &[0; 512], true);
+    d.device.service();
+    assert_eq!(d.used(0).len(), 1);
+    assert!(rings(&d));
+    d.device.service();
+    assert_eq!(d.medium.take_asked(), [1], "who does not attend is not asked");
+}
+
+#[test]
+fn what_waits_for_a_disk_and_a_reset_end_an_attendance() {
+    let mut d = Driver::modern(disk(), EVENT_IDX);
+    d.medium.attends(true);
+    assert_eq!(d.read(0, 512).0, status::OK);
+    assert!(!rings(&d));
+    d.medium.hold();
+    d.request(0, request::IN, 0, &[0; 512], true);
+    d.device.service();
+    assert!(rings(&d), "the thread waits for the transfer now");
+    d.medium.release();
+    d.device.service();
+    assert_eq!(d.used(0).len(), 1);
+    assert_eq!(d.read(0, 512).0, status::OK);
+    assert!(!rings(&d));
+
+    d.set(COMMON + 20, &[0]);
+    d.medium.take_asked();
+    d.device.service();
+    assert_eq!(d.medium.take_asked(), [0; 0], "nobody is there who could ring");
+    d.medium.attends(false);
+    d.start(EVENT_IDX);
+    assert_eq!(d.read(0, 512).0, status::OK);
+    assert!(rings(&d));
+}

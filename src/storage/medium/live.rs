@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! An image that is open: its thread, and the ways to it.
 
+use super::attendance::Attendance;
 use super::shortcut::Shortcut;
-use super::worker::{Door, Worker};
+use super::worker::{Door, Order, Worker};
 use super::{Done, Waker};
 use crate::host::ring::Caching;
 use crate::memory::Dma;
@@ -13,6 +14,7 @@ use devices::bus::lock;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Bytes that are read at once before the drive has looked at what is done. More goes to the thread even if the page cache has it: what
 /// telling it costs is little beside the copy, and the processor has better things to do, such as taking interrupts.
@@ -28,7 +30,8 @@ pub(super) struct Live {
     shortcut: Option<Shortcut>,
     /// What is left of [`AT_ONCE`].
     allowance: u64,
-    requests: Option<mpsc::Sender<Request>>,
+    attendance: Attendance,
+    orders: Option<mpsc::Sender<Order>>,
     door: Arc<Door>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,7 +47,7 @@ impl Live {
         } = image;
         let len = info.len;
         let disk = Arc::new(disk);
-        let (requests, queue) = mpsc::channel();
+        let (orders, queue) = mpsc::channel();
         let failed = |source| Error::Thread {
             path: path.clone(),
             source,
@@ -77,7 +80,8 @@ impl Live {
             len,
             shortcut,
             allowance: AT_ONCE,
-            requests: Some(requests),
+            attendance: Attendance::new(Instant::now()),
+            orders: Some(orders),
             door,
             thread: Some(thread),
         })
@@ -105,16 +109,34 @@ impl Live {
             }
             Some(Ok(false)) | None => {}
         }
-        let Some(requests) = &self.requests else {
-            return Some(request);
+        match self.send(Order::Do(request)) {
+            Some(Order::Do(request)) => Some(request),
+            Some(Order::Attend) | None => None,
+        }
+    }
+
+    /// Tells the thread; an order that it cannot be told comes back.
+    fn send(&self, order: Order) -> Option<Order> {
+        let Some(orders) = &self.orders else {
+            return Some(order);
         };
-        match requests.send(request) {
+        match orders.send(order) {
             Ok(()) => {
                 self.door.knock();
                 None
             }
-            Err(mpsc::SendError(request)) => Some(request),
+            Err(mpsc::SendError(order)) => Some(order),
         }
+    }
+
+    /// The drive has found some requests, or none, and would like to be attended. Whether it is.
+    pub(super) fn attend(&mut self, found: usize) -> bool {
+        let attends = self.attendance.ask(found, Instant::now());
+        // A thread that cannot be told is gone, and does not attend.
+        if self.door.want(attends) && self.send(Order::Attend).is_some() {
+            return false;
+        }
+        attends
     }
 
     /// The drive has looked at all that is done.
@@ -127,7 +149,7 @@ impl Drop for Live {
     fn drop(&mut self) {
         // The thread closes the image, for which it has to be the last one that has it.
         self.shortcut = None;
-        self.requests = None;
+        self.orders = None;
         self.door.knock();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -76,6 +76,13 @@ impl Bench {
         completion
     }
 
+    /// Waits until the waker was called so many times. The thread does that after it has put a completion where the drive finds it.
+    fn called(&self, times: usize) {
+        let count = lock(&self.calls.count);
+        let seen = self.calls.more.wait_while(count, |count| *count < times);
+        assert_eq!(*seen.unwrap(), times);
+    }
+
     fn calls(&self) -> usize {
         *lock(&self.calls.count)
     }
@@ -120,7 +127,9 @@ fn what_memory_holds_is_read_at_once() {
     let mut bench = Bench::new(&path, Purpose::HardDisk);
     let read = bench.alone(Operation::Read, 0, vec![0; 65536]);
     assert_eq!(read.data.into_buffer(), model[..65536]);
-    assert_eq!(bench.calls(), 1, "bitmaps had to be read first");
+    // Bitmaps had to be read first.
+    bench.called(1);
+    let mut known = 0;
     for (offset, len) in [(0, 65536), (4096, 512), (1 << 20, 4096), (7, 1000)] {
         let before = bench.calls();
         bench.submit(Operation::Read, offset, vec![0xee; len]);
@@ -129,28 +138,40 @@ fn what_memory_holds_is_read_at_once() {
             .completed()
             .map(|completion| completion.data.into_buffer());
         let expected = model[offset as usize..][..len].to_vec();
-        if cfg!(target_os = "linux") {
-            assert_eq!(at_once, Some(expected));
-            assert_eq!(bench.calls(), before, "nobody was called");
-        } else {
-            let data = at_once.unwrap_or_else(|| bench.next().data.into_buffer());
-            assert_eq!(data, expected);
-        }
+        let was = at_once.is_some();
+        let data = at_once.unwrap_or_else(|| bench.next().data.into_buffer());
+        assert_eq!(data, expected);
+        known += usize::from(was && bench.calls() == before);
     }
+    // What the kernel is busy with for a moment is not read at once.
+    assert!(known > 1 || cfg!(windows), "nobody was called");
     let before = bench.calls();
     let long = bench.alone(Operation::Read, 0, vec![0; 4 << 20]);
     assert!(long.data.into_buffer() == model[..4 << 20]);
-    assert_eq!(bench.calls(), before + 1, "a long copy is the thread's");
+    // A long copy is the thread's.
+    bench.called(before + 1);
     if cfg!(target_os = "linux") {
-        let before = bench.calls();
-        let first = [0, 1, 2].map(|n| bench.submit(Operation::Read, n << 17, vec![0; 128 << 10]));
-        let done = [bench.next().tag, bench.next().tag];
-        assert_eq!(done, first[..2], "these were done at once");
-        assert_eq!(bench.next().tag, first[2]);
-        assert_eq!(bench.calls(), before + 1, "and this one was one too many");
-        assert!(bench.medium.completed().is_none());
-        bench.submit(Operation::Read, 0, vec![0; 128 << 10]);
-        assert!(bench.medium.completed().is_some(), "until the drive has looked");
+        let tried = (0..10).any(|_| {
+            let before = bench.calls();
+            let first = [0, 1, 2].map(|n| bench.submit(Operation::Read, n << 17, vec![0; 128 << 10]));
+            let mut done = first.map(|_| bench.next().tag);
+            done.sort_unstable();
+            assert_eq!(done, first);
+            while bench.calls() == before {
+                std::thread::yield_now();
+            }
+            assert!(bench.medium.completed().is_none());
+            bench.submit(Operation::Read, 0, vec![0; 128 << 10]);
+            let again = bench.medium.completed().is_some();
+            if !again {
+                bench.next();
+            }
+            again && bench.calls() == before + 1
+        });
+        assert!(
+            tried,
+            "two are done at once, and more only when the drive has looked"
+        );
     }
 }
 
@@ -337,4 +358,27 @@ fn a_disk_that_cannot_grow_goes_on() {
     assert!(matches!(refused, Error::Resize { .. }), "{refused}");
     let read = bench.alone(Operation::Read, 0, vec![0; 65536]);
     assert!(read.data.into_buffer() == content[..65536]);
+}
+
+/// A drive that forgets that it was attended, as after a reset, and wants it again.
+#[test]
+fn an_attended_drive_is_called_until_it_wants_no_more() {
+    if std::thread::available_parallelism().unwrap().get() == 1 {
+        println!("not tried: with one processor no drive is attended");
+        return;
+    }
+    let folder = folder();
+    let path = folder.path().join("disk.vhd");
+    create::dynamic(&path, SIZE, &CreateOptions::new()).unwrap();
+    let mut bench = Bench::new(&path, Purpose::HardDisk);
+    for _ in 0..20 {
+        let seen = bench.calls();
+        // Rings without a pause; a machine that is busy with other things may make one.
+        while !bench.medium.attend(2) {}
+        while bench.calls() < seen + 3 {
+            bench.medium.attend(2);
+        }
+        // Now nobody asks any more, and the thread goes back to its other work.
+        assert_eq!(bench.alone(Operation::Write, 0, vec![1; 4096]).result, Ok(()));
+    }
 }

@@ -21,6 +21,17 @@ const LINES: u32 = 8;
 pub(super) struct Door {
     wake: Arc<Notifier>,
     waits_for_transfers: AtomicBool,
+    /// The drive wants the thread to call its controller: see [`Attendance`](super::attendance::Attendance).
+    wanted: AtomicBool,
+    /// The thread does that.
+    attends: AtomicBool,
+}
+
+/// What the thread is told to do.
+pub(super) enum Order {
+    Do(Request),
+    /// To call the drive's controller for as long as that wants it.
+    Attend,
 }
 
 impl Door {
@@ -28,7 +39,37 @@ impl Door {
         Self {
             wake,
             waits_for_transfers: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            attends: AtomicBool::new(false),
         }
+    }
+
+    /// The drive wants to be attended, or not any more. Whether the thread has to be told.
+    pub(super) fn want(&self, wanted: bool) -> bool {
+        self.wanted.store(wanted, Ordering::SeqCst);
+        wanted && !self.attends.load(Ordering::SeqCst)
+    }
+
+    /// The thread was told to attend.
+    fn come(&self) {
+        self.attends.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls the controller if the drive wants it. One that has forgotten that it was attended, by a reset, is left.
+    fn attend(&self, call: &Waker) -> bool {
+        if !self.attends.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.wanted.store(false, Ordering::SeqCst);
+        call();
+        if !self.wanted.load(Ordering::SeqCst) {
+            self.attends.store(false, Ordering::SeqCst);
+            // Either this thread sees now that it is wanted again, or the drive sees that it has to be told.
+            if self.wanted.load(Ordering::SeqCst) {
+                self.come();
+            }
+        }
+        true
     }
 
     /// Something was put into the queue.
@@ -135,33 +176,36 @@ impl Worker {
     }
 
     /// Carries out requests until nobody can send any more and all are done.
-    pub(super) fn serve(&mut self, mut engine: Engine<Job>, queue: &mpsc::Receiver<Request>, door: &Door) {
+    pub(super) fn serve(&mut self, mut engine: Engine<Job>, queue: &mpsc::Receiver<Order>, door: &Door) {
         let mut patience = Patience::new();
         loop {
             let received = loop {
                 match queue.try_recv() {
-                    Ok(request) => self.begin(&mut engine, request),
+                    Ok(order) => self.obey(&mut engine, order, door),
                     Err(end) => break end,
                 }
             };
             engine.submit();
             self.deliver(&mut engine);
-            if engine.under_way() > 0 {
+            let open = received == mpsc::TryRecvError::Empty;
+            if open && door.attend(&self.waker) {
+                std::hint::spin_loop();
+            } else if engine.under_way() > 0 {
                 self.wait(&mut engine, queue, door);
-            } else if received == mpsc::TryRecvError::Disconnected {
+            } else if !open {
                 return;
-            } else if let Ok(request) = patience.receive(queue) {
-                self.begin(&mut engine, request);
+            } else if let Ok(order) = patience.receive(queue) {
+                self.obey(&mut engine, order, door);
             }
         }
     }
 
     /// Waits until transfers are done, or there is something in the queue.
-    fn wait(&mut self, engine: &mut Engine<Job>, queue: &mpsc::Receiver<Request>, door: &Door) {
+    fn wait(&mut self, engine: &mut Engine<Job>, queue: &mpsc::Receiver<Order>, door: &Door) {
         door.waits_for_transfers.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         match queue.try_recv() {
-            Ok(request) => self.begin(engine, request),
+            Ok(order) => self.obey(engine, order, door),
             Err(_) => {
                 if let Err(error) = engine.wait() {
                     self.report(format_args!("its transfers cannot be waited for: {error}"));
@@ -170,6 +214,13 @@ impl Worker {
             }
         }
         door.waits_for_transfers.store(false, Ordering::SeqCst);
+    }
+
+    fn obey(&mut self, engine: &mut Engine<Job>, order: Order, door: &Door) {
+        match order {
+            Order::Do(request) => self.begin(engine, request),
+            Order::Attend => door.come(),
+        }
     }
 
     fn begin(&mut self, engine: &mut Engine<Job>, mut request: Request) {
