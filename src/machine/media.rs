@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex};
 
 /// Rings at a controller that is made after its media: a medium needs its waker first.
 #[derive(Clone, Default)]
-pub struct Bell(Arc<Mutex<Option<Box<dyn Fn() + Send>>>>);
+pub struct Bell(Arc<Mutex<Option<Ring>>>);
+
+type Ring = Box<dyn Fn() + Send>;
 
 impl Bell {
     /// What media call when they have completed something.
