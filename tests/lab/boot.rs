@@ -16,6 +16,21 @@ fn grub_from_a_dvd_boots_debian() {
     ended.assert_passed();
 }
 
+/// From an IDE disk `scripts/demo` starts it.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn grub_from_a_virtio_disk_boots_debian() {
+    let work = Work::new();
+    let ended = Run::new()
+        .arg("--virtio-disk", work.copy("disk.img"))
+        .arg("--dvd", media("dvd-A.iso"))
+        .arg("--fda", work.copy("floppy-A.img"))
+        .arg("--boot", "c")
+        .finish();
+    ended.assert_says("VPCTEST disk:reread ok");
+    ended.assert_passed();
+}
+
 #[test]
 #[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
 fn grub_from_a_floppy_reads_a_file() {
