@@ -92,6 +92,3 @@ fn read_hex<'de, T: TryFrom<Vec<u8>>, De: Deserializer<'de>>(deserializer: De) -
         .ok_or_else(|| De::Error::custom("these are not hexadecimal bytes"))?;
     T::try_from(bytes).map_err(|_| De::Error::custom("the number of bytes is not the right one"))
 }
-
-#[cfg(test)]
-mod tests;
