@@ -33,6 +33,9 @@ pub enum Stopped {
     Failed(hypervisor::Error),
 }
 
+/// What a processor thread is asked while it is parked.
+type Errand = Box<dyn FnOnce(&mut dyn Vcpu) + Send>;
+
 /// The gate.
 pub struct Gate {
     /// Counts orders: all that a running thread looks at.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A processor of KVM: run it, carry out its I/O, say why it stopped.
 
+use super::super::saved::CpuState;
 use super::super::{Exit, Fault, FlatEntry, IoHandler, Irqchip, Kick, Registers, Result, Segment, Vcpu};
+use super::saved::SavedCpu;
 use super::state::{VcpuState, write_msrs};
 use super::{call, kick, mtrr, probe};
 use kvm_bindings as kb;
@@ -19,6 +21,9 @@ pub struct KvmVcpu {
     address_bits: u32,
     /// What it was made with: a reset goes back to it.
     initial: VcpuState,
+    // What it can be saved by.
+    cpuid: kb::CpuId,
+    msrs: kb::MsrList,
 }
 
 impl KvmVcpu {
@@ -27,6 +32,7 @@ impl KvmVcpu {
         index: u8,
         irqchip: Irqchip,
         address_bits: u32,
+        cpuid: kb::CpuId,
         msrs: &kb::MsrList,
     ) -> Result<Self> {
         let initial = VcpuState::read(&fd, msrs)?;
@@ -36,6 +42,8 @@ impl KvmVcpu {
             irqchip,
             address_bits,
             initial,
+            cpuid,
+            msrs: msrs.clone(),
         })
     }
 
@@ -224,6 +232,16 @@ impl Vcpu for KvmVcpu {
             ..Default::default()
         };
         call("KVM_SET_REGS", self.fd.set_regs(&general))
+    }
+
+    fn save(&self) -> Result<CpuState> {
+        let saved = SavedCpu::read(&self.fd, &self.msrs, &self.cpuid)?;
+        Ok(CpuState::Kvm(Box::new(saved)))
+    }
+
+    fn restore(&mut self, state: &CpuState) -> Result<()> {
+        let CpuState::Kvm(saved) = state;
+        saved.write(&self.fd, &self.cpuid)
     }
 
     fn registers(&self) -> Result<Registers> {
