@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a saved machine keeps of the I/O APIC.
 
-use super::{Ioapic, PINS, State};
+use super::{Ioapic, PINS, Route, State};
 use crate::snapshot::{BadState, Busy, Snapshot, must};
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,11 @@ impl Snapshot for Ioapic {
             "a redirection entry that the I/O APIC does not have",
         )?;
         (self.state, self.asserted) = (state, asserted);
-        for (pin, route) in (0..).zip(self.routes()) {
-            self.sink.route_changed(pin, route);
+        for (pin, entry) in (0..).zip(&self.state.table) {
+            let route = entry.route();
+            // Behind a mask, too, the end of what is in service must be told.
+            let masked = route.masked && !entry.remote_irr();
+            self.sink.route_changed(pin, Route { masked, ..route });
         }
         Ok(())
     }
