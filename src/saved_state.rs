@@ -260,6 +260,8 @@ impl Saved {
         let reader = Reader::open(path)?;
         let description = parse(&reader, Kind::Description)?;
         let media = reader.stored(Kind::Media)?;
+        // Nobody needs it to go on; but what is damaged is refused whole.
+        reader.compressed(Kind::Configuration)?;
         let prints = Fingerprint::read_list(&media).ok_or_else(|| reader.damaged("the list of images"))?;
         Ok(Self {
             reader,

@@ -30,6 +30,8 @@ pub struct SavedCpu {
     registers: VcpuState,
     xsave: kb::kvm_xsave,
     time: Vec<kb::kvm_msr_entry>,
+    /// The vector that our PIC has given and the guest has not got yet.
+    offered: Option<u8>,
 }
 
 /// The clock that guests read from memory, and the chips of KVM's own.
@@ -41,8 +43,14 @@ pub struct SavedVm {
 }
 
 impl SavedCpu {
-    /// Reads a processor. `cpuid` is what it was given.
-    pub(super) fn read(fd: &VcpuFd, msrs: &kb::MsrList, cpuid: &kb::CpuId) -> Result<Self> {
+    /// Reads a processor. `cpuid` is what it was given, `offered` a vector that the guest may not have got.
+    pub(super) fn read(
+        fd: &VcpuFd,
+        msrs: &kb::MsrList,
+        cpuid: &kb::CpuId,
+        offered: Option<u8>,
+    ) -> Result<Self> {
+        let registers = VcpuState::read(fd, msrs)?;
         let mut time = Vec::new();
         let wanted = TIME_STAMP.map(|index| kb::kvm_msr_entry {
             index,
@@ -55,10 +63,17 @@ impl SavedCpu {
         });
         Ok(Self {
             cpuid: cpuid.as_slice().to_vec(),
-            registers: VcpuState::read(fd, msrs)?,
+            // The processor could take it when it was offered. If it still can, and KVM would take no other, it is still with KVM.
+            offered: offered.filter(|_| registers.takes_interrupts()),
+            registers,
             xsave: call("KVM_GET_XSAVE", fd.get_xsave())?,
             time,
         })
+    }
+
+    /// The vector to give to KVM again.
+    pub(super) fn offered(&self) -> Option<u8> {
+        self.offered
     }
 
     /// Writes it to a processor that was made with `cpuid`.

@@ -79,6 +79,13 @@ impl VcpuState {
         })
     }
 
+    /// Interrupts are on, and none is being delivered.
+    pub(super) fn takes_interrupts(&self) -> bool {
+        const INTERRUPT: u64 = 1 << 9;
+        let events = &self.events.interrupt;
+        self.general.rflags & INTERRUPT != 0 && events.injected == 0 && events.shadow == 0
+    }
+
     /// The MSRs of a number.
     pub(super) fn msrs(&self, index: u32) -> Vec<kb::kvm_msr_entry> {
         self.msrs

@@ -21,6 +21,8 @@ pub struct KvmVcpu {
     address_bits: u32,
     /// What it was made with: a reset goes back to it.
     initial: VcpuState,
+    /// The PIC's vector that KVM was given last, unless it is known that the guest has got it: no register shows it.
+    offered: Option<u8>,
     // What it can be saved by.
     cpuid: kb::CpuId,
     msrs: kb::MsrList,
@@ -42,6 +44,7 @@ impl KvmVcpu {
             irqchip,
             address_bits,
             initial,
+            offered: None,
             cpuid,
             msrs: msrs.clone(),
         })
@@ -59,6 +62,7 @@ impl KvmVcpu {
         if pending && ready {
             let vector = io.acknowledge_interrupt();
             call("KVM_INTERRUPT", interrupt(&self.fd, vector))?;
+            self.offered = Some(vector);
         }
         Ok(())
     }
@@ -134,9 +138,15 @@ impl Vcpu for KvmVcpu {
             self.offer_interrupt(io)?;
             let page: *const kb::kvm_run = self.fd.get_kvm_run();
             let exit = match self.fd.run() {
-                Ok(exit) => exit,
+                Ok(exit) => {
+                    self.offered = None;
+                    exit
+                }
                 Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
                     self.fd.set_kvm_immediate_exit(0);
+                    if self.fd.get_kvm_run().ready_for_interrupt_injection != 0 {
+                        self.offered = None;
+                    }
                     return Ok(Exit::Kicked);
                 }
                 Err(error) => {
@@ -235,13 +245,18 @@ impl Vcpu for KvmVcpu {
     }
 
     fn save(&self) -> Result<CpuState> {
-        let saved = SavedCpu::read(&self.fd, &self.msrs, &self.cpuid)?;
+        let saved = SavedCpu::read(&self.fd, &self.msrs, &self.cpuid, self.offered)?;
         Ok(CpuState::Kvm(Box::new(saved)))
     }
 
     fn restore(&mut self, state: &CpuState) -> Result<()> {
         let CpuState::Kvm(saved) = state;
-        saved.write(&self.fd, &self.cpuid)
+        saved.write(&self.fd, &self.cpuid)?;
+        if let Some(vector) = saved.offered() {
+            call("KVM_INTERRUPT", interrupt(&self.fd, vector))?;
+            self.offered = Some(vector);
+        }
+        Ok(())
     }
 
     fn registers(&self) -> Result<Registers> {
