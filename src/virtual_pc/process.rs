@@ -319,7 +319,8 @@ fn saved_error_of(error: &saved_state::Error) -> Error {
         saved_state::Error::Io { .. } => hresult::E_FAIL,
         _ => hresult::DISP_E_EXCEPTION,
     };
-    Error::new(result, chain(error)).with_remedy(error.remedy())
+    // A task keeps the cause alone.
+    Error::new(result, format!("{}; {}", chain(error), error.remedy())).with_remedy(error.remedy())
 }
 
 fn saved_error(error: saved_state::Error) -> Error {
