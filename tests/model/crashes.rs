@@ -18,7 +18,7 @@ pub fn processes(lab: &Lab) -> Vec<u32> {
     .collect()
 }
 
-pub fn kill(id: u32) {
+fn kill(id: u32) {
     let _undisturbed = support::alone();
     let killed = std::process::Command::new("kill")
         .args(["-9", &id.to_string()])

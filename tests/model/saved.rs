@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Machines that are saved, and go on.
 
-use super::crashes::{kill, processes};
+use super::crashes::processes;
 use super::{Lab, begin, pairs, support};
 use std::path::PathBuf;
 use support::wait_for;
@@ -165,7 +165,12 @@ fn killed_while_it_is_saved() {
         };
         // Not a synchronisation: any moment will do.
         std::thread::sleep(std::time::Duration::from_millis(round * 9));
-        processes(&lab).into_iter().for_each(kill);
+        for id in processes(&lab) {
+            let _undisturbed = support::alone();
+            let mut kill = std::process::Command::new("kill");
+            // It may have ended just now.
+            let _ = kill.args(["-9", &id.to_string()]).output();
+        }
         saving.wait().unwrap();
         // It goes on at the next turn, or starts anew.
         let ended = [MachineState::Saved, MachineState::TurnedOff];

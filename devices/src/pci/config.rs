@@ -75,7 +75,7 @@ struct Bar {
 }
 
 /// What a saved machine keeps of a configuration space.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedConfig {
     #[serde(with = "crate::snapshot::hex")]

@@ -21,7 +21,7 @@ impl Snapshot for HostBridge {
 }
 
 /// Configuration space and levels of the PIRQ wires.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedIsaBridge {
     pub(super) config: SavedConfig,

@@ -47,7 +47,7 @@ pub(super) struct Reads {
 }
 
 /// What a saved machine keeps of a read.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedReads {
     addressing: Addressing,
@@ -194,7 +194,7 @@ pub(super) struct Writes {
 }
 
 /// What a saved machine keeps of a write.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedWrites {
     addressing: Addressing,
