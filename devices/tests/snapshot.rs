@@ -58,14 +58,14 @@ impl World {
             }
             data
         };
-        Self::of(0, pattern(RAM), [DISK, DISC, DISKETTE].map(pattern))
+        Self::of(0, &pattern(RAM), [DISK, DISC, DISKETTE].map(pattern))
     }
 
-    fn of(now: Nanos, ram: Vec<u8>, [disk, disc, diskette]: [Vec<u8>; 3]) -> Self {
+    fn of(now: Nanos, ram: &[u8], [disk, disc, diskette]: [Vec<u8>; 3]) -> Self {
         let clock = TestClock::new();
         clock.set(now);
         let memory = TestRam::new(RAM);
-        memory.put(0, &ram);
+        memory.put(0, ram);
         Self {
             clock,
             timer: TestTimer::new(),
@@ -87,7 +87,7 @@ impl World {
     /// The same, for a restored chip.
     fn like(other: &Self) -> Self {
         let media = [&other.disk, &other.disc, &other.diskette].map(TestMedium::data);
-        Self::of(other.clock.now(), other.ram.get(0, RAM), media)
+        Self::of(other.clock.now(), &other.ram.get(0, RAM), media)
     }
 
     fn line(&self, at: usize) -> IrqLine {
@@ -128,7 +128,7 @@ trait Bench: Sized {
 
 fn run<B: Bench>(bench: &mut B, world: &World, ops: &[Op]) -> Vec<Vec<u8>> {
     let act = |op: &Op| {
-        if op.0 % 8 == 0 {
+        if op.0.is_multiple_of(8) {
             // From a microsecond to some seconds.
             world.clock.advance(u64::from(op.2) >> (op.1 % 20));
             if world.timer.deadline().is_some_and(|at| at <= world.clock.now()) {
@@ -181,7 +181,7 @@ fn tamper(state: &mut Value, at: u64, with: u64) {
             let inner = map.values_mut().nth(nth).unwrap();
             tamper(inner, at / 7 + 1, with);
         }
-        Value::Array(list) if !list.is_empty() && with % 11 != 0 => {
+        Value::Array(list) if !list.is_empty() && !with.is_multiple_of(11) => {
             let nth = at as usize % list.len();
             tamper(&mut list[nth], at / 7 + 1, with);
         }
@@ -202,7 +202,7 @@ fn tamper(state: &mut Value, at: u64, with: u64) {
             ];
             *state = Value::from(choices[with as usize % choices.len()]);
         }
-        Value::String(text) if with % 3 == 0 => text.truncate(text.len() / 4 * 2),
+        Value::String(text) if with.is_multiple_of(3) => text.truncate(text.len() / 4 * 2),
         Value::String(text) if with % 3 == 1 => text.push_str("00"),
         Value::String(text) => *text = text.replace('0', "f"),
         Value::Null => *state = Value::from(with % 300),

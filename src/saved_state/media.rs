@@ -112,7 +112,7 @@ mod tests {
         let path = folder.path().join("disk \"1\".img");
         std::fs::write(&path, [1; 5000]).unwrap();
         let print = Fingerprint::of(&path).unwrap();
-        let room = Fingerprint::list_len(&[path.clone()]);
+        let room = Fingerprint::list_len(std::slice::from_ref(&path));
         let list = Fingerprint::write_list(std::slice::from_ref(&print), room);
         assert_eq!(list.len(), room);
         let [print] = Fingerprint::read_list(&list).unwrap().try_into().unwrap();
@@ -125,7 +125,7 @@ mod tests {
                 .open(&path)
                 .unwrap()
                 .set_modified(to)
-                .unwrap()
+                .unwrap();
         };
         set(modified + Duration::from_nanos(1000));
         assert!(print.check().is_err(), "another time");

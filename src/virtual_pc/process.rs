@@ -176,12 +176,15 @@ fn live(
     saved: Option<&Path>,
     change: &dyn Fn(MachineState) -> Result<()>,
 ) -> Result<Outcome> {
-    let saved = saved.map(Saved::open).transpose().map_err(saved_error)?;
+    let saved = saved
+        .map(Saved::open)
+        .transpose()
+        .map_err(|error| saved_error(&error))?;
     // Before anything opens the images.
     saved
         .as_ref()
         .map_or(Ok(()), Saved::check_images)
-        .map_err(saved_error)?;
+        .map_err(|error| saved_error(&error))?;
     if machine.must_finish_commit()? {
         change(MachineState::MergingDrives)?;
         machine.commit_undo_disks(&vhd::Watch::default())?;
@@ -225,7 +228,7 @@ fn live(
     });
     if let Some(saved) = saved {
         // From here on its disks are no longer what it was saved with.
-        saved.remove().map_err(saved_error)?;
+        saved.remove().map_err(|error| saved_error(&error))?;
         machine.forget_saved_state()?;
     }
     change(MachineState::Running)?;
@@ -267,7 +270,10 @@ fn live(
         }
         Ok(End::PoweredOff | End::Quit | End::Reset) => Ok(Outcome::Over),
         // Nothing has its images open any more.
-        Ok(End::Saved(draft)) => draft.finish().map(|()| Outcome::Saved).map_err(saved_error),
+        Ok(End::Saved(draft)) => draft
+            .finish()
+            .map(|()| Outcome::Saved)
+            .map_err(|error| saved_error(&error)),
         Err(error) => Err(Error::unexpected(machine.path(), &error)),
     }
 }
@@ -314,7 +320,7 @@ fn tell(machine: &VirtualMachine, happening: &Happening) {
 }
 
 /// What is wrong with a saved state: of the codes that the documents have for it, the one for what they do not foresee.
-fn saved_error_of(error: &saved_state::Error) -> Error {
+fn saved_error(error: &saved_state::Error) -> Error {
     let result = match error {
         saved_state::Error::Io { .. } => hresult::E_FAIL,
         _ => hresult::DISP_E_EXCEPTION,
@@ -323,14 +329,10 @@ fn saved_error_of(error: &saved_state::Error) -> Error {
     Error::new(result, format!("{}; {}", chain(error), error.remedy())).with_remedy(error.remedy())
 }
 
-fn saved_error(error: saved_state::Error) -> Error {
-    saved_error_of(&error)
-}
-
 fn build_error(machine: &VirtualMachine, error: &crate::machine::Error) -> Error {
     use crate::machine::Error as Cause;
     if let Cause::SavedState(error) = error {
-        return saved_error_of(error);
+        return saved_error(error);
     }
     let result = match error {
         Cause::Memory(_) | Cause::Thread(_) => hresult::VM_E_OUT_OF_RESOURCE,

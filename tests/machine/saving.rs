@@ -117,11 +117,13 @@ fn a_guest_notices_nothing() {
     }
 }
 
+type Change = fn(&mut Spec);
+
 #[test]
 fn what_does_not_fit_is_refused_and_the_state_is_kept() {
     let house = House::new();
     house.save(build(house.spec(Irqchip::Split)), 1);
-    let refusals: [(&str, fn(&mut Spec)); 4] = [
+    let refusals: [(&str, Change); 4] = [
         ("its memory were 16 MiB and are 17 MiB", |spec| spec.memory += MIB),
         ("its processors", |spec| spec.cpus = 2),
         ("its interrupt controllers", |spec| spec.irqchip = Irqchip::Kernel),
