@@ -201,7 +201,8 @@ fn a_virtio_disk() {
 #[test]
 #[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
 fn saved_and_restored() {
-    const COUNT: usize = 24;
+    // Many more than it gets to while it is told to save.
+    const COUNT: usize = 150;
     for (irqchip, option, name) in [("kernel", "--hda", "sda"), ("split", "--virtio-disk", "vda")] {
         let work = Work::new();
         let (image, socket, state) = (work.path("disk.vhd"), work.path("control"), work.path("state"));
@@ -221,8 +222,8 @@ fn saved_and_restored() {
         };
         let mut said = String::new();
         let mut guest = run().start();
-        for stop in [5, 12] {
-            guest.wait_for(&format!("VPCTEST count {stop}."));
+        for _ in 0..2 {
+            guest.wait_for("VPCTEST count ");
             ctl(&socket, &[word("save"), state.as_ref()]).unwrap();
             let ended = guest.finish();
             assert!(ended.status.success(), "{}", ended.text());
