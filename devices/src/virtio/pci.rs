@@ -152,6 +152,13 @@ impl<K: Kind> VirtioPci<K> {
         self.interrupt(interrupts);
     }
 
+    /// Looks at all queues once, rung or not: a driver may have been told that it need not ring by whoever looked after it before.
+    pub fn look(&mut self) {
+        for queue in 0..self.transport.queues() {
+            self.notify(queue);
+        }
+    }
+
     /// The driver wrote 0 to the status: everything but what belongs to PCI starts anew.
     fn reset_device(&mut self) {
         self.transport.reset();

@@ -117,6 +117,7 @@ pub struct SavedTransport<S> {
     status: u8,
     driver_features: u64,
     queues: Vec<SavedQueue>,
+    generation: u8,
 }
 
 /// A queue. Descriptors and rings are in memory.
@@ -150,6 +151,7 @@ impl<K: Kind + Snapshot> Transport<K> {
             left: _,
             driver_features,
             queues,
+            generation,
         } = state;
         let save = |queue: &Queue| {
             let state = queue.state();
@@ -168,6 +170,7 @@ impl<K: Kind + Snapshot> Transport<K> {
             kind: kind.snapshot()?,
             status: *status,
             driver_features: *driver_features,
+            generation: *generation,
             queues: queues.iter().map(save).collect(),
         })
     }
@@ -179,6 +182,7 @@ impl<K: Kind + Snapshot> Transport<K> {
             status,
             driver_features,
             queues,
+            generation,
         } = saved;
         must(
             queues.len() == self.state.queues.len(),
@@ -205,6 +209,7 @@ impl<K: Kind + Snapshot> Transport<K> {
             left: 0,
             driver_features,
             queues,
+            generation,
         };
         Ok(())
     }

@@ -26,6 +26,9 @@ impl Disk {
     }
 }
 
+/// Its chip.
+pub type Function = NoDisk;
+
 /// What cannot be made.
 pub struct NoDisk(Infallible);
 
@@ -50,7 +53,7 @@ impl Snapshot for NoDisk {
 
 impl NoDisk {
     /// Cannot be called.
-    pub fn service(&mut self) {
+    pub fn look(&mut self) {
         match self.0 {}
     }
 }

@@ -25,21 +25,9 @@ use devices::snapshot::{BadState, Busy, Snapshot};
 use devices::system_control::{FastControl, ResetControl, SpeakerPort};
 use devices::vga::Vga;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::MutexGuard;
 
 type StateOf<T> = <T as Snapshot>::State;
-
-/// What a virtio disk is, without its handle.
-type VirtioState = <<virtio::Disk as Inner>::Chip as Snapshot>::State;
-
-/// Looks into a handle's type.
-trait Inner {
-    type Chip;
-}
-
-impl<T> Inner for Arc<Mutex<T>> {
-    type Chip = T;
-}
 
 /// The state of all chips, at one moment of the machine's clock.
 #[derive(Serialize, Deserialize)]
@@ -67,7 +55,7 @@ pub struct BoardState {
     ide: StateOf<PiixIde>,
     ide_channels: [StateOf<Channel>; 2],
     dvds: Vec<StateOf<DvdDrive>>,
-    virtio: Vec<VirtioState>,
+    virtio: Vec<StateOf<virtio::Function>>,
     config_address: u32,
 }
 
@@ -130,6 +118,7 @@ impl Board {
     pub fn snapshot(&self, quiet: &mut Quiet<'_>) -> Result<BoardState, Busy> {
         let Quiet(serial_ports) = quiet;
         let Self {
+            _cords: _,
             _drains: _,
             _events: _,
             serial_ports: _,
@@ -165,7 +154,10 @@ impl Board {
             .iter()
             .map(|bay| take(bay.drive()))
             .collect::<Result<_, _>>()?;
-        let virtio = virtio.iter().map(take).collect::<Result<_, _>>()?;
+        let virtio = virtio
+            .iter()
+            .map(|disk| take(&disk.function))
+            .collect::<Result<_, _>>()?;
         Ok(BoardState {
             clock: clock.now(),
             ide_channels,
@@ -243,7 +235,11 @@ impl Board {
         give("primary IDE channel", primary, first)?;
         give("secondary IDE channel", secondary, second)?;
         give_all("DVD drive", self.dvds.iter().map(|bay| bay.drive().clone()), dvds)?;
-        give_all("virtio disk", self.virtio.iter().cloned(), virtio)?;
+        give_all(
+            "virtio disk",
+            self.virtio.iter().map(|disk| disk.function.clone()),
+            virtio,
+        )?;
         give("floppy controller", &self.fdc, fdc)?;
         give("real-time clock", &self.rtc, rtc)?;
         give("8237", &self.dma, dma)?;
@@ -273,7 +269,7 @@ impl Board {
         self.ide_channels
             .iter()
             .for_each(|channel| lock(channel).service());
-        self.virtio.iter().for_each(|disk| lock(disk).service());
+        self.virtio.iter().for_each(|disk| lock(&disk.function).look());
         lock(&self.fdc).service();
     }
 }

@@ -37,6 +37,9 @@ impl Snapshot for Block {
             under_way: _,
             buffered: _,
             waiting,
+            // Who looks at the queues is decided anew: see `VirtioPci::look`.
+            found: _,
+            attended: _,
         } = state;
         if *straight > 0 || !jobs.is_empty() || !ended.is_empty() || *waiting != 0 {
             return Err(Busy);
