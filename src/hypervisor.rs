@@ -12,6 +12,7 @@ pub mod emulator;
 #[cfg(target_os = "linux")]
 pub mod kvm;
 pub mod processor;
+pub mod saved;
 #[cfg(target_os = "windows")]
 pub mod whp;
 
@@ -129,6 +130,12 @@ pub enum Error {
     /// The host cannot run machines at all.
     #[error("hardware virtualization is not available")]
     Unavailable(#[from] Unavailable),
+    /// The machine of one hypervisor does not go on with another, nor on a processor that lacks something.
+    #[error("the saved processors do not fit this host: {0}")]
+    Incompatible(String),
+    /// This back end cannot save machines.
+    #[error("this hypervisor cannot save a running machine")]
+    NotSaved,
     /// A call failed.
     #[error("the hypervisor call {call} failed")]
     Call {
@@ -208,6 +215,15 @@ pub trait Vm: Send + Sync {
     fn set_ioapic_routes(&self, routes: &[Option<Message>]) -> Result<()>;
     /// Puts the hypervisor's own chips into reset state. No processor runs meanwhile.
     fn reset(&self) -> Result<()>;
+    /// The state of what is not a processor. No processor runs meanwhile.
+    fn save(&self) -> Result<saved::VmState> {
+        Err(Error::NotSaved)
+    }
+    /// Takes such a state over, before any processor has run.
+    fn restore(&self, state: &saved::VmState) -> Result<()> {
+        let _ = state;
+        Err(Error::NotSaved)
+    }
 }
 
 /// What processors see of the host's features, and how many they are.
@@ -413,6 +429,15 @@ pub trait Vcpu: Send {
     /// Leaves the processor as firmware would, for machines that start a kernel without it: with the memory types of RAM, ROM and devices.
     /// A reset undoes it.
     fn set_up_without_firmware(&mut self) -> Result<()>;
+    /// The whole state, between two runs.
+    fn save(&self) -> Result<saved::CpuState> {
+        Err(Error::NotSaved)
+    }
+    /// Takes such a state over.
+    fn restore(&mut self, state: &saved::CpuState) -> Result<()> {
+        let _ = state;
+        Err(Error::NotSaved)
+    }
     /// The registers now.
     fn registers(&self) -> Result<Registers>;
 }

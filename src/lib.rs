@@ -12,6 +12,7 @@ pub mod iso;
 pub mod machine;
 pub mod memory;
 pub mod qcow2;
+pub mod saved_state;
 pub mod storage;
 pub mod virtual_pc;
 pub mod volumes;

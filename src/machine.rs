@@ -9,6 +9,7 @@ pub mod control;
 pub mod cpu;
 mod events;
 pub(crate) mod media;
+mod saving;
 pub mod timers;
 
 use crate::boot::{self, DirectKernel};
@@ -16,6 +17,7 @@ use crate::console::Backend;
 use crate::firmware::{self, FirmwareSpec, IdePosition, PciInterrupts, Ram, direct};
 use crate::hypervisor::{self, CpuFeature, CpuidProfile, Exit, FlatEntry, Hypervisor, Irqchip, Vm};
 use crate::memory::{self, Layout, Memory};
+use crate::saved_state::Description;
 use crate::storage::{Image, chain};
 use board::{Board, Parts};
 pub use board::{FloppyDrive, IdeDrive, Sink};
@@ -28,6 +30,7 @@ use devices::clock::{Clock, SECOND};
 use devices::power::{PowerControl, PowerRequest};
 use devices::rtc::{self, CmosSetup, FloppyType};
 use media::Bay;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -118,6 +121,9 @@ pub enum Error {
     /// The board.
     #[error(transparent)]
     Board(#[from] board::Error),
+    /// Its saved state is not taken.
+    #[error(transparent)]
+    SavedState(#[from] crate::saved_state::Error),
     /// The host has no thread for a processor.
     #[error("the host cannot start a thread for a processor")]
     Thread(#[from] std::io::Error),
@@ -138,6 +144,10 @@ pub struct Machine {
     cpus: u8,
     state: RunState,
     resets: u64,
+    // What it can be saved by.
+    description: Description,
+    disks: Vec<PathBuf>,
+    configuration: Vec<u8>,
 }
 
 impl Machine {
@@ -150,6 +160,7 @@ impl Machine {
             return Err(Error::VirtioDisks(spec.virtio.len()));
         }
         let layout = Layout::new(spec.memory)?;
+        let (description, disks) = saving::describe(&spec);
         let profile = CpuidProfile {
             cpus: spec.cpus,
             without: std::mem::take(&mut spec.without),
@@ -222,6 +233,9 @@ impl Machine {
             cpus: spec.cpus,
             state: RunState::Running,
             resets: 0,
+            description,
+            disks,
+            configuration: Vec::new(),
         })
     }
 
@@ -291,6 +305,20 @@ impl Machine {
                     let _ = reply.send(Ok(Answer::Done {}));
                     return Ok(End::Quit);
                 }
+                Notice::Command(command @ Command::Save { .. }, reply) if !self.stop_to_save() => {
+                    // After what the guest has done already.
+                    let _ = self.remote.0.send(Notice::Command(command, reply));
+                }
+                Notice::Command(Command::Save { path }, reply) => match self.save(&path, watch) {
+                    Ok(draft) => {
+                        let _ = reply.send(Ok(Answer::Done {}));
+                        return Ok(End::Saved(draft));
+                    }
+                    Err(error) => {
+                        let detail = format!("{}; {}", chain(&error), error.remedy());
+                        let _ = reply.send(Err(CommandError::Save { detail }));
+                    }
+                },
                 Notice::Command(command, reply) => {
                     let before = self.state;
                     let answer = self.command(&command)?;
@@ -355,7 +383,8 @@ impl Machine {
                 }
                 done
             }
-            Command::Quit {} => done,
+            // The director's own.
+            Command::Quit {} | Command::Save { .. } => done,
         })
     }
 

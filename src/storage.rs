@@ -197,6 +197,11 @@ impl Image {
         &self.path
     }
 
+    /// All files that it is made of, its own first.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.disk.layers().map(|layer| layer.path().to_owned()).collect()
+    }
+
     /// What a drive may know of it.
     pub fn info(&self) -> &MediumInfo {
         &self.info

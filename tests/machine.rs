@@ -15,6 +15,9 @@ mod memory;
 mod processors;
 #[path = "machine/remote.rs"]
 mod remote;
+#[cfg(unix)]
+#[path = "machine/saving.rs"]
+mod saving;
 #[path = "support/support.rs"]
 mod support;
 

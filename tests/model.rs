@@ -27,6 +27,8 @@ mod pairs_machine;
 mod pairs_stuck;
 #[path = "model/pairs_tasks.rs"]
 mod pairs_tasks;
+#[path = "model/saved.rs"]
+mod saved;
 #[path = "model/sessions.rs"]
 mod sessions;
 #[allow(dead_code)]

@@ -5,6 +5,7 @@
 //! directly, which on a real board the firmware's SMI handler would do. Of the sleeping states only S5, soft off, is offered.
 
 mod smbus;
+mod snapshot;
 mod spec;
 
 use crate::bus::Device;
@@ -13,6 +14,7 @@ use crate::line::IrqLine;
 use crate::pci::config::{ConfigSpace, Identity, reg};
 use crate::pci::{Claim, Function, Space};
 use crate::power::{PowerControl, PowerRequest};
+use serde::{Deserialize, Serialize};
 use smbus::SmBus;
 pub use spec::{ACPI_DISABLE, ACPI_ENABLE, PM_TIMER_HZ, SOFT_OFF};
 use spec::{Control, Register, Status};
@@ -35,6 +37,8 @@ pub struct PowerManagement {
     state: State,
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     status: Status,
     enable: Status,
@@ -44,6 +48,7 @@ struct State {
     general_status: u16,
     general_enable: u16,
     /// Registers that keep what is written: processor, device and global control, general outputs.
+    #[serde(with = "crate::snapshot::hex")]
     kept: [u8; 0x40],
     apm: [u8; 2],
     smbus: SmBus,

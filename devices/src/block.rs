@@ -6,6 +6,7 @@
 //! request back for as long as it likes. A request that is dropped without [`Request::complete`] would hang its guest: it is logged
 //! as the bug that it is, and stops a debug build.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What to do.
@@ -30,7 +31,8 @@ pub enum Operation {
 }
 
 /// Why a medium could not do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum MediumError {
     /// The range does not lie on the medium.
     #[error("the range is outside the medium")]
@@ -182,7 +184,8 @@ pub struct Completion {
 }
 
 /// A disk's shape in cylinders, heads and sectors a track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Chs {
     /// Cylinders (tracks a side, on a diskette).
     pub cylinders: u32,

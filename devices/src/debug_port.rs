@@ -2,6 +2,7 @@
 //! The firmware's debug console (port 402h) and the POST code port (80h).
 
 use crate::bus::Device;
+use crate::snapshot::{BadState, Busy, Snapshot};
 
 /// What a read of the console's port gives: by it firmware knows that somebody listens.
 const PRESENT: u8 = 0xe9;
@@ -64,6 +65,19 @@ impl PostCode {
     /// Power-on.
     pub fn reset(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Snapshot for PostCode {
+    type State = Option<u8>;
+
+    fn snapshot(&mut self) -> Result<Option<u8>, Busy> {
+        Ok(self.last)
+    }
+
+    fn restore(&mut self, last: Option<u8>) -> Result<(), BadState> {
+        self.last = last;
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@
 //! Sources: Intel 8237A data sheet; IBM PC/AT technical reference (page registers); Intel 82371AB (PIIX4) data sheet, section 4.2.1.
 
 mod controller;
+mod snapshot;
 mod spec;
 #[cfg(test)]
 mod tests;

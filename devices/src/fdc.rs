@@ -22,6 +22,7 @@ mod format_track;
 pub mod media;
 mod registers;
 mod seek;
+mod snapshot;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use drive::{Drive, Track};
 use format_track::FormatTrack;
 use media::{DriveType, Format};
 use seek::Seek;
+use serde::{Deserialize, Serialize};
 use spec::{Configure, Dor, St0, St1, St2, UNITS, timing};
 use std::sync::Arc;
 use transfer::Transfer;
@@ -131,6 +133,8 @@ pub struct Fdc {
 }
 
 /// Everything that the RESET pin clears.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     dor: Dor,
     tdr: u8,
@@ -161,7 +165,8 @@ struct State {
 }
 
 /// Whether the chip is out of reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Readiness {
     /// The reset bit of the DOR is low.
     Held,
@@ -172,7 +177,8 @@ enum Readiness {
 }
 
 /// What is left of the drive poll after reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Poll {
     /// The INT pin is high for it.
     interrupt: bool,
@@ -181,6 +187,8 @@ struct Poll {
 }
 
 /// Phase of the command in progress.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Phase {
     Idle,
     /// Bytes of a command so far.
@@ -194,6 +202,8 @@ enum Phase {
 }
 
 /// What executes.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Job {
     Transfer(Transfer),
     Format(FormatTrack),
@@ -211,7 +221,8 @@ enum Job {
 }
 
 /// Result bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Reply {
     bytes: [u8; LONGEST_RESULT],
     len: usize,
@@ -236,7 +247,8 @@ impl Reply {
 }
 
 /// How a command with an ID in its result ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct End {
     st0: St0,
     st1: St1,

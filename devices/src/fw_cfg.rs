@@ -4,6 +4,8 @@
 //! A guest selects an item by port 510h and reads it byte by byte at 511h, or has it copied by DMA: it writes the address of a control
 //! structure to 514h–51Bh, high half first, in big-endian order. Items are read-only.
 
+mod snapshot;
+
 use crate::bus::Device;
 use crate::ram::{BadAddress, GuestRam};
 use bitflags::bitflags;

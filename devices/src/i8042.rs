@@ -8,6 +8,7 @@
 mod keyboard;
 mod keys;
 mod mouse;
+mod snapshot;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod translate;
 
 pub use keys::Key;
 pub use mouse::MouseButtons;
+use serde::{Deserialize, Serialize};
 
 use crate::bus::Device;
 use crate::clock::{Clock, Nanos, Timed, Timer};
@@ -60,7 +62,8 @@ impl Port {
 }
 
 /// Where the next byte written to the data port goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum DataPortTarget {
     Keyboard,
     Aux,
@@ -71,7 +74,8 @@ enum DataPortTarget {
 }
 
 /// Who put the byte into the output buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Source {
     Controller,
     Keyboard,
@@ -79,12 +83,15 @@ enum Source {
 }
 
 /// The output buffer's flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum OutputBuffer {
     Empty,
     Full(Source),
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     memory: [u8; MEMORY],
     target: DataPortTarget,

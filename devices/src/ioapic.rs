@@ -5,9 +5,11 @@
 //! An input is asserted or not: wires of this crate are logical, so the polarity bits are kept and change nothing, as in the
 //! hypervisors' own I/O APICs. A message is sent at once, so delivery status always reads idle.
 
+mod snapshot;
 mod spec;
 
 use crate::bus::Device;
+use serde::{Deserialize, Serialize};
 pub use spec::{DeliveryMode, PINS};
 use spec::{Entry, IndirectRegister, Window};
 use std::sync::Arc;
@@ -77,6 +79,8 @@ pub struct Ioapic {
     state: State,
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     /// IOREGSEL.
     select: u8,

@@ -25,6 +25,7 @@ pub mod line;
 pub mod packet;
 pub mod power;
 pub mod ram;
+pub mod snapshot;
 pub mod testing;
 
 pub mod acpi_pm;

@@ -27,6 +27,7 @@ mod raw;
 mod read;
 mod reader;
 mod sense;
+mod snapshot;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ mod toc;
 mod tray;
 
 pub use inquiry::Identity;
+use serde::{Deserialize, Serialize};
 pub use tray::{DriveEvent, DriveStatus, Locked};
 
 use crate::block::{Medium, Segment};
@@ -65,6 +67,8 @@ pub struct DvdDrive {
     state: State,
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     running: Running,
     /// Of the last command, until the next one.
@@ -105,6 +109,8 @@ impl State {
 }
 
 /// Unit attentions that are due.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Attention {
     power_on: bool,
     medium_changed: bool,
@@ -124,14 +130,17 @@ impl Attention {
 }
 
 /// What the running command still has to do.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Running {
     /// No command is running.
     Idle,
     /// A response goes to the host, from this byte on.
-    Response(Vec<u8>, usize),
+    Response(#[serde(with = "crate::snapshot::hex")] Vec<u8>, usize),
     /// Sectors go to the host.
     Read(Stream),
     /// The medium moves them to guest memory, under this tag.
+    #[serde(skip)]
     Straight(Stream, u64),
     /// The host has got all that could be read.
     Failed(Sense),

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The parallel port (SPP), with a printer on it that takes each byte at once.
 
+mod snapshot;
+
 use crate::bus::Device;
 use crate::line::IrqLine;
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 bitflags! {
     /// Status register (IEEE 1284-1994 annex C.2). A set bit is a high line; the port inverts BUSY.
@@ -25,7 +28,7 @@ bitflags! {
 
 bitflags! {
     /// Control register.
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, Serialize, Deserialize)]
     struct ControlBits: u8 {
         /// Data is valid (pulls nSTROBE low).
         const STROBE = 1 << 0;
@@ -64,7 +67,8 @@ impl Register {
 }
 
 /// How far the printer is with the byte on its lines.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Handshake {
     /// It waits for a strobe.
     Idle,
@@ -74,8 +78,10 @@ enum Handshake {
     Acknowledged,
 }
 
-#[derive(Clone, Copy)]
-struct State {
+/// Registers and handshake; also what a saved machine keeps.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
     data: u8,
     control: ControlBits,
     handshake: Handshake,

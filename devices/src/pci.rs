@@ -5,6 +5,9 @@ pub mod config;
 pub mod host_bridge;
 pub mod isa_bridge;
 pub mod root;
+mod snapshot;
+
+pub use config::SavedConfig;
 
 use crate::bus::Device;
 

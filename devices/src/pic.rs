@@ -9,6 +9,7 @@
 //! The cascade is wiring: ICW3 is taken and not obeyed. Without ICW4's 8086 bit the vectors are those of the 8086 all the same.
 
 mod chip;
+mod snapshot;
 mod spec;
 
 use crate::bus::Device;

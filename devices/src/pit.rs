@@ -13,12 +13,14 @@
 //! channel is owed nothing. Edges are never closer than [`SHORTEST_WAIT`], whatever count the guest programs.
 
 mod channel;
+mod snapshot;
 mod spec;
 
 use crate::bus::Device;
 use crate::clock::{self, Clock, Nanos, Timed, Timer};
 use crate::line::IrqLine;
 use channel::Channel;
+use serde::{Deserialize, Serialize};
 use spec::{Command, Port};
 use std::sync::Arc;
 
@@ -42,12 +44,15 @@ pub struct Pit {
     state: State,
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     channels: [Channel; 3],
 }
 
 /// Edges of channel 0 that came due and were not delivered.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Debt {
     edges: u64,
     /// When the last edge was delivered.

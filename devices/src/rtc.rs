@@ -14,12 +14,15 @@
 
 mod calendar;
 mod setup;
+mod snapshot;
 mod spec;
 
 use crate::bus::Device;
 use crate::clock::{self, Clock, Nanos, Timed, Timer};
 use crate::line::IrqLine;
+use crate::snapshot::hex;
 use calendar::{Date, Format};
+use serde::{Deserialize, Serialize};
 pub use setup::{BootDevice, CmosSetup, DiskGeometry, FloppyType, Translation};
 use spec::{Divider, Interrupts, Port, Register, RegisterA, RegisterB};
 use std::sync::Arc;
@@ -40,9 +43,13 @@ pub struct Rtc {
 }
 
 /// State that survives reset.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Battery {
     /// Registers and memory of the first bank. Registers A to D live in the fields below, their bytes here are not used.
+    #[serde(with = "hex")]
     bytes: [u8; spec::BANK_SIZE],
+    #[serde(with = "hex")]
     extended: [u8; spec::BANK_SIZE],
     a: RegisterA,
     b: RegisterB,
@@ -51,7 +58,8 @@ struct Battery {
     seen: u64,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     index: u8,
     extended_index: u8,
@@ -61,7 +69,8 @@ struct State {
 }
 
 /// The divider chain: counts 32.768 kHz ticks.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Chain {
     /// Held in reset by register A.
     Held,

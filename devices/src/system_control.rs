@@ -10,6 +10,8 @@ use crate::power::{PowerControl, PowerRequest, ResetCause};
 use bitflags::bitflags;
 use std::sync::{Arc, Mutex};
 
+mod snapshot;
+
 mod spec {
     //! Bits of the registers.
     use super::bitflags;

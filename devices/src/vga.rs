@@ -29,12 +29,14 @@ mod cp437;
 mod crtc;
 mod dac;
 mod memory;
+mod snapshot;
 mod spec;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
 pub use text::{Cell, Cursor, TextScreen};
 
 use crate::bus::Device;
@@ -85,7 +87,8 @@ pub struct Vga {
 }
 
 /// Everything that a reset puts back.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     misc: u8,
     feature: u8,

@@ -58,6 +58,11 @@ enum Words {
     Resume,
     /// Switch the machine off at once; its disks are flushed
     Quit,
+    /// Save the machine's state to a file, and end it: `vpc run --restore` goes on from there
+    Save {
+        /// File
+        file: PathBuf,
+    },
     /// Show how the machine is
     Status,
     /// Show the text on the machine's screen
@@ -81,6 +86,11 @@ impl Args {
             Words::Pause => Command::Pause {},
             Words::Resume => Command::Resume {},
             Words::Quit => Command::Quit {},
+            Words::Save { file } => {
+                let path =
+                    std::path::absolute(&file).map_err(|e| Error::Use(format!("{}: {e}", file.display())))?;
+                Command::Save { path }
+            }
             Words::Status => Command::Status {},
             Words::Screen => Command::Screen {},
         };

@@ -70,7 +70,7 @@ pub fn signal(number: i32) -> u8 {
 /// The code for the end of a machine.
 pub fn end(end: &End) -> u8 {
     match end {
-        End::PoweredOff | End::Quit => DONE,
+        End::PoweredOff | End::Quit | End::Saved(_) => DONE,
         End::Reset => RESET,
         End::TripleFault(_) => TRIPLE_FAULT,
         End::Fault(_) => FAULT,

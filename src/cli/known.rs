@@ -29,7 +29,7 @@ pub enum Command {
     Pause(life::Name),
     /// Lets a paused machine go on
     Resume(life::Name),
-    /// Saves a machine's state (not available yet)
+    /// Saves a machine's state and ends it; `start` lets it go on
     Save(life::Name),
     /// Pulls a machine's reset line
     Reset(life::Name),

@@ -13,6 +13,7 @@ use crate::hypervisor::{self, CpuFeature, Irqchip};
 use crate::machine::control::{Command, End, Remote};
 use crate::machine::{self, Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
 use crate::memory::Layout;
+use crate::saved_state::Saved;
 use crate::storage::{Image, Purpose};
 use files::Output;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,9 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE", default_value = "none", help_heading = "Drives")]
     fdb: Media,
 
+    /// Go on where a machine with the same options was saved (`vpc ctl save`); the file is removed
+    #[arg(long, value_name = "FILE", help_heading = "Booting")]
+    restore: Option<PathBuf>,
     /// What to boot from, in this order: a (floppy), c (first hard disk, IDE before virtio), d (first DVD)
     #[arg(
         short,
@@ -230,8 +234,23 @@ impl Args {
                 .map_err(|e| Error::Use(format!("{}: cannot listen for control: {e}", path.display())))
         };
         let control = self.control.as_ref().map(bind).transpose()?;
+        let saved = self.restore.as_deref().map(Saved::open).transpose();
+        let saved = saved.map_err(|e| Error::wrong(&e))?;
+        // Before the images are opened.
+        saved
+            .as_ref()
+            .map_or(Ok(()), Saved::check_images)
+            .map_err(|e| Error::wrong(&e))?;
         let (spec, drains) = self.spec(hypervisor.default_irqchip())?;
-        let mut machine = Machine::new(spec, &*hypervisor).map_err(|e| error_of(&e))?;
+        let machine = match &saved {
+            Some(saved) => Machine::restored(spec, &*hypervisor, saved),
+            None => Machine::new(spec, &*hypervisor),
+        };
+        let mut machine = machine.map_err(|e| error_of(&e))?;
+        if let Some(saved) = saved {
+            // From here on its disks are no longer what it was saved with.
+            saved.remove().map_err(|e| Error::host(&e))?;
+        }
         let _control = control
             .map(|listener| listener.serve(machine.remote()))
             .transpose()
@@ -244,7 +263,11 @@ impl Args {
         // Flushes disks and consoles, and gives the terminal back, before anything is said.
         drop(machine);
         drop(drains);
-        let end = end.map_err(|e| error_of(&e))?;
+        let mut end = end.map_err(|e| error_of(&e))?;
+        if let End::Saved(draft) = end {
+            draft.finish().map_err(|e| Error::host(&e))?;
+            end = End::Quit;
+        }
         tell(&end);
         Ok(signals.exit_code().unwrap_or_else(|| exit::end(&end)))
     }
@@ -466,7 +489,7 @@ fn error_of(error: &machine::Error) -> Error {
 
 fn tell(end: &End) {
     match end {
-        End::PoweredOff | End::Quit => {}
+        End::PoweredOff | End::Quit | End::Saved(_) => {}
         End::Reset => eprintln!("vpc: the guest reset the machine"),
         End::TripleFault(fault) | End::Fault(fault) => eprintln!("vpc: the machine stopped\n{fault}"),
         End::Host(error) => eprintln!("vpc: the machine stopped: {}", crate::storage::chain(error)),

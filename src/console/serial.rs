@@ -16,6 +16,7 @@
 //! Characters are sent in no time, so the transmitter is always empty. A FIFO that holds less than its trigger level times out at
 //! once, because more characters come when the guest has read these, not later. Breaks, parity and framing do not exist here.
 
+mod snapshot;
 mod spec;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 use super::attachment::Receiver;
 use devices::bus::Device;
 use devices::line::IrqLine;
+use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::io::Write;
 use vm_superio::Trigger;
@@ -53,7 +55,7 @@ enum Cause {
 }
 
 /// Whether the FIFOs are on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Fifo {
     Off,
     /// With the receiver's trigger level.
@@ -100,6 +102,8 @@ pub struct SerialPort<W: Write> {
 }
 
 /// What the inner device does not have.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     interrupt_enable: u8,
     fifo: Fifo,

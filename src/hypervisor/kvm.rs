@@ -5,9 +5,12 @@ mod cpuid;
 mod kick;
 mod mtrr;
 pub mod probe;
+mod saved;
 mod state;
 mod vcpu;
 mod vm;
+
+pub use saved::{SavedCpu, SavedVm};
 
 use super::{CpuidProfile, Error, Hypervisor, Irqchip, Result, Unavailable, Vm};
 use kvm_ioctls::Cap;

@@ -7,6 +7,7 @@ mod floppy;
 mod ide;
 mod interrupts;
 mod ports;
+mod snapshot;
 
 use super::control::Remote;
 use super::control::{Drive, DriveStatus};
@@ -48,6 +49,7 @@ pub use interrupts::PIRQ_PIN;
 use ports::{PARALLEL, SERIAL};
 /// The PCI slot of the first virtio disk.
 pub use slot::VIRTIO as FIRST_VIRTIO;
+pub use snapshot::BoardState;
 use std::sync::{Arc, Mutex};
 
 /// ISA interrupts.

@@ -2,6 +2,7 @@
 //! What can be asked of a running machine, and what it tells: the only API that the command line, sockets and tests use.
 
 use crate::hypervisor::Fault;
+use crate::saved_state::Draft;
 use devices::power::PowerRequest;
 use devices::vga::TextScreen;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,11 @@ pub enum Command {
     Resume {},
     /// Switch off, as by pulling the plug; disks are flushed.
     Quit {},
+    /// Save the machine's state to a file, and end. If that fails the machine goes on.
+    Save {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Why a command was not carried out.
@@ -138,6 +144,12 @@ pub enum CommandError {
     /// The image cannot be used.
     #[error("{detail}")]
     Image {
+        /// File and cause.
+        detail: String,
+    },
+    /// The state cannot be saved. The machine goes on.
+    #[error("{detail}")]
+    Save {
         /// File and cause.
         detail: String,
     },
@@ -252,6 +264,8 @@ pub enum End {
     Host(crate::hypervisor::Error),
     /// [`Command::Quit`].
     Quit,
+    /// [`Command::Save`]: the state is to be [finished](Draft::finish) when the machine has been dropped.
+    Saved(Draft),
 }
 
 /// What a machine tells whoever watches it run.
@@ -269,6 +283,10 @@ pub enum Happening {
     PowerButton,
     /// The guest switched it off.
     PoweredOff,
+    /// Its state is being saved.
+    Saving,
+    /// That failed, and it goes on as before.
+    NotSaved,
 }
 
 /// What the machine's parts tell its director.

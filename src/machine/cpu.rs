@@ -4,8 +4,10 @@
 //! The machine gives an [`Order`]; each thread carries it out at its next exit and says so. An order that the machine waits for is
 //! carried out by all when [`Gate::order`] returns, so what follows (resetting chips, say) happens while no guest code runs.
 
+use crate::hypervisor::saved::CpuState;
 use crate::hypervisor::{self, Exit, FlatEntry, IoHandler, Kick, Vcpu};
 use devices::bus::lock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -20,6 +22,10 @@ pub enum Order {
     Park,
     /// Go back to reset state, and run none.
     Reset,
+    /// Lay its state down at the gate, and run none.
+    Save,
+    /// Take its state up from there, and run none.
+    Restore,
     /// End.
     Stop,
 }
@@ -39,6 +45,8 @@ pub struct Gate {
     sequence: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
+    /// States of processors on their way, by number.
+    states: Mutex<BTreeMap<usize, hypervisor::Result<CpuState>>>,
 }
 
 struct State {
@@ -64,6 +72,7 @@ impl Gate {
             sequence: AtomicU64::new(0),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            states: Mutex::default(),
         })
     }
 
@@ -92,6 +101,26 @@ impl Gate {
         while state.done < state.threads && state.sequence == sequence {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The states of all processors, which are parked then. Not for processor threads.
+    pub fn save(&self) -> hypervisor::Result<Vec<CpuState>> {
+        self.order(Order::Save);
+        std::mem::take(&mut *lock(&self.states)).into_values().collect()
+    }
+
+    /// Gives all processors their states. Not for processor threads.
+    pub fn restore(&self, states: Vec<CpuState>) -> hypervisor::Result<()> {
+        let threads = lock(&self.state).threads;
+        if states.len() != threads {
+            let detail = format!("{} processors were saved, and there are {threads}", states.len());
+            return Err(hypervisor::Error::Incompatible(detail));
+        }
+        *lock(&self.states) = states.into_iter().map(Ok).enumerate().collect();
+        self.order(Order::Restore);
+        // What is left there was refused.
+        let left = std::mem::take(&mut *lock(&self.states));
+        left.into_values().try_for_each(|state| state.map(|_| ()))
     }
 
     /// Makes a processor look at pending work (the PIC's interrupt) soon.
@@ -183,7 +212,7 @@ impl Processors {
                 .spawn(move || {
                     Processor {
                         vcpu,
-                        first: index == 0,
+                        index,
                         gate,
                         surroundings,
                     }
@@ -217,8 +246,8 @@ impl Drop for Processors {
 
 struct Processor<T> {
     vcpu: Box<dyn Vcpu>,
-    /// The one that starts; the others wait to be started by it.
-    first: bool,
+    /// Number 0 starts; the others wait to be started by it.
+    index: usize,
     gate: Arc<Gate>,
     surroundings: Surroundings<T>,
 }
@@ -262,6 +291,20 @@ impl<T> Processor<T> {
                     }
                     self.gate.done(sequence);
                 }
+                Order::Save => {
+                    let state = self.vcpu.save();
+                    lock(&self.gate.states).insert(self.index, state);
+                    self.gate.done(sequence);
+                }
+                Order::Restore => {
+                    let state = lock(&self.gate.states).remove(&self.index);
+                    if let Some(Ok(state)) = state
+                        && let Err(error) = self.vcpu.restore(&state)
+                    {
+                        lock(&self.gate.states).insert(self.index, Err(error));
+                    }
+                    self.gate.done(sequence);
+                }
                 Order::Run => {
                     self.gate.done(sequence);
                     self.run_until_newer(sequence);
@@ -275,7 +318,7 @@ impl<T> Processor<T> {
             return Ok(());
         };
         self.vcpu.set_up_without_firmware()?;
-        if self.first {
+        if self.index == 0 {
             self.vcpu.enter(entry)
         } else {
             Ok(())

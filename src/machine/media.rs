@@ -92,6 +92,11 @@ impl DvdBay {
         }
     }
 
+    /// The drive.
+    pub fn drive(&self) -> &Arc<Mutex<DvdDrive>> {
+        &self.drive
+    }
+
     /// Lets a read that was under way end, and the old medium go, each without the other's lock.
     fn changed(&self, old: Option<Box<dyn Medium>>) {
         lock(&self.channel).service();

@@ -11,39 +11,53 @@ use std::time::{Duration, Instant};
 pub struct MachineClock(Mutex<ClockState>);
 
 struct ClockState {
-    /// Host time at which guest time was 0, moved on by each pause.
-    origin: Instant,
-    paused_at: Option<Nanos>,
+    /// Guest time when it last began to run, or stopped.
+    base: Nanos,
+    /// Since when it runs.
+    running: Option<Instant>,
+}
+
+impl ClockState {
+    fn now(&self) -> Nanos {
+        let run = self.running.map_or(0, |since| nanos(since.elapsed()));
+        self.base.saturating_add(run)
+    }
 }
 
 impl MachineClock {
     /// A clock at zero that stands still until [`resume`](MachineClock::resume).
     pub fn new() -> Self {
         Self(Mutex::new(ClockState {
-            origin: Instant::now(),
-            paused_at: Some(0),
+            base: 0,
+            running: None,
         }))
     }
 
     /// Stops guest time.
     pub fn pause(&self) {
         let mut state = lock(&self.0);
-        if state.paused_at.is_none() {
-            state.paused_at = Some(nanos(state.origin.elapsed()));
-        }
+        state.base = state.now();
+        state.running = None;
     }
 
     /// Lets guest time go on from where it stood.
     pub fn resume(&self) {
         let mut state = lock(&self.0);
-        if let Some(at) = state.paused_at.take() {
-            let now = Instant::now();
-            state.origin = now.checked_sub(Duration::from_nanos(at)).unwrap_or(now);
+        if state.running.is_none() {
+            state.running = Some(Instant::now());
+        }
+    }
+
+    /// Sets the time of a clock that stands still.
+    pub fn set(&self, now: Nanos) {
+        let mut state = lock(&self.0);
+        if state.running.is_none() {
+            state.base = now;
         }
     }
 
     fn is_paused(&self) -> bool {
-        lock(&self.0).paused_at.is_some()
+        lock(&self.0).running.is_none()
     }
 }
 
@@ -55,8 +69,7 @@ impl Default for MachineClock {
 
 impl Clock for MachineClock {
     fn now(&self) -> Nanos {
-        let state = lock(&self.0);
-        state.paused_at.unwrap_or_else(|| nanos(state.origin.elapsed()))
+        lock(&self.0).now()
     }
 }
 
@@ -74,11 +87,14 @@ struct Shared {
     clock: Arc<MachineClock>,
     state: Mutex<State>,
     changed: Condvar,
+    told: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     slots: Vec<Slot>,
+    /// A chip is being told of its expiry.
+    telling: bool,
     stop: bool,
 }
 
@@ -95,6 +111,7 @@ impl Timers {
             clock,
             state: Mutex::default(),
             changed: Condvar::new(),
+            told: Condvar::new(),
         });
         let worker = shared.clone();
         let thread = std::thread::Builder::new()
@@ -121,6 +138,18 @@ impl Timers {
                 index,
             },
         )
+    }
+
+    /// While time stands still: waits until the last chip has been told of an expiry. None of their locks may be held.
+    pub fn settle(&self) {
+        let mut state = lock(&self.shared.state);
+        while state.telling {
+            state = self
+                .shared
+                .told
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Guest time goes on, or stands still: deadlines are looked at anew.
@@ -189,12 +218,15 @@ impl Shared {
             if let Some(slot) = due.filter(|_| !self.clock.is_paused()) {
                 slot.deadline = None;
                 let chip = slot.target.as_ref().and_then(Weak::upgrade);
+                state.telling = true;
                 // The chip may arm its timer again from inside.
                 drop(state);
                 if let Some(chip) = chip {
                     lock(&*chip).expire();
                 }
                 state = lock(&self.state);
+                state.telling = false;
+                self.told.notify_all();
                 continue;
             }
             let next = state

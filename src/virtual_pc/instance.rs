@@ -159,6 +159,26 @@ impl Instance {
     /// # Errors
     /// `VM_E_VM_NOT_RUNNING`, `VM_E_TIMED_OUT`.
     pub fn command(&self, command: &Command) -> Result<std::result::Result<Answer, CommandError>> {
+        self.command_within(command, PATIENCE)
+    }
+
+    /// As [`Self::command`], for what takes as long as the host's disk does.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub fn command_however_long(
+        &self,
+        command: &Command,
+    ) -> Result<std::result::Result<Answer, CommandError>> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        self.command_within(command, DAY)
+    }
+
+    fn command_within(
+        &self,
+        command: &Command,
+        patience: Duration,
+    ) -> Result<std::result::Result<Answer, CommandError>> {
         let socket = self.control();
         let not_running = || {
             Error::of_file(
@@ -167,14 +187,14 @@ impl Instance {
                 "the machine is not running",
             )
         };
-        match control_socket::call_within(&socket, command, PATIENCE) {
+        match control_socket::call_within(&socket, command, patience) {
             Ok(Err(CommandError::Ended)) => Err(not_running()),
             Ok(reply) => Ok(reply),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(Error::of_file(
                     hresult::VM_E_TIMED_OUT,
                     &self.configuration,
-                    format!("the machine has not answered for {} s", PATIENCE.as_secs()),
+                    format!("the machine has not answered for {} s", patience.as_secs()),
                 )),
                 _ => Err(not_running()),
             },

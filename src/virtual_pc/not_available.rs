@@ -133,11 +133,6 @@ pub const NOT_AVAILABLE: &[(&str, HResult, &str)] = &[
         "there is no remote desktop",
     ),
     (
-        "IVMVirtualMachine::Save",
-        hresult::E_NOTIMPL,
-        "the devices have no saved states yet",
-    ),
-    (
         "IVMVirtualMachine::StartCommunicationChannel",
         hresult::VM_E_ADDITIONS_NOT_AVAIL,
         "there are no integration components for guests",

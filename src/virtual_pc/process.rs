@@ -20,6 +20,7 @@ use crate::firmware::image::{self, Kind};
 use crate::hypervisor::{self, Irqchip};
 use crate::machine::control::{Command as Order, End, Happening};
 use crate::machine::{Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
+use crate::saved_state::{self, Saved};
 use crate::storage::{Image, Purpose, chain};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -144,14 +145,27 @@ fn run(machine: &VirtualMachine, reporter: &mut Reporter) -> Result<()> {
         machine.note(EventKind::StateChange { state });
         tenure.note(state)
     };
-    change(MachineState::TurningOn)?;
-    let done = live(machine, &tenure, reporter, &change);
-    let finished = finish(machine, &tenure, done.is_ok(), &change);
+    let saved = machine.saved_state(&machine.configuration()?);
+    change(match saved {
+        Some(_) => MachineState::Restoring,
+        None => MachineState::TurningOn,
+    })?;
+    let done = live(machine, &tenure, reporter, saved.as_deref(), &change);
+    let finished = match done {
+        // Its undo disks are kept with the state.
+        Ok(Outcome::Saved) => Ok(()),
+        _ => finish(machine, &tenure, done.is_ok(), &change),
+    };
     drop(tenure);
-    machine.note(EventKind::StateChange {
-        state: MachineState::TurnedOff,
-    });
+    let state = machine.state().unwrap_or(MachineState::TurnedOff);
+    machine.note(EventKind::StateChange { state });
     done.and(finished)
+}
+
+/// How a machine's run ended, when it ended well.
+enum Outcome {
+    Over,
+    Saved,
 }
 
 /// From building to the end of guest code.
@@ -159,14 +173,25 @@ fn live(
     machine: &VirtualMachine,
     tenure: &Tenure,
     reporter: &mut Reporter,
+    saved: Option<&Path>,
     change: &dyn Fn(MachineState) -> Result<()>,
-) -> Result<()> {
+) -> Result<Outcome> {
+    let saved = saved
+        .map(Saved::open)
+        .transpose()
+        .map_err(|error| saved_error(&error))?;
+    // Before anything opens the images.
+    saved
+        .as_ref()
+        .map_or(Ok(()), Saved::check_images)
+        .map_err(|error| saved_error(&error))?;
     if machine.must_finish_commit()? {
         change(MachineState::MergingDrives)?;
         machine.commit_undo_disks(&vhd::Watch::default())?;
         change(MachineState::TurningOn)?;
     }
-    if machine.undoable()? {
+    // The disks of a saved machine are as they were.
+    if saved.is_none() && machine.undoable()? {
         machine.make_undo_disks()?;
     }
     let vmc = machine.configuration()?;
@@ -182,7 +207,12 @@ fn live(
         Error::new(hresult::HResult::from(&cause), cause.to_string()).with_remedy(cause.remedy())
     })?;
     let (spec, drains) = specification(machine, &vmc, tenure.instance())?;
-    let mut running = Machine::new(spec, &*hypervisor).map_err(|error| build_error(machine, &error))?;
+    let built = match &saved {
+        Some(saved) => Machine::restored(spec, &*hypervisor, saved),
+        None => Machine::new(spec, &*hypervisor),
+    };
+    let mut running = built.map_err(|error| build_error(machine, &error))?;
+    running.set_configuration(vmc.to_bytes());
     let socket = tenure.instance().control();
     instance::check_socket_path(&socket)?;
     let listener = ControlListener::bind(&socket).map_err(|error| files::failed(&socket, &error))?;
@@ -196,11 +226,31 @@ fn live(
             remote.post(Order::Quit {});
         }
     });
+    if let Some(saved) = saved {
+        // From here on its disks are no longer what it was saved with.
+        saved.remove().map_err(|error| saved_error(&error))?;
+        machine.forget_saved_state()?;
+    }
     change(MachineState::Running)?;
     reporter.tell(&Report::Running);
-    let end = running.run_watched(&mut |happening| tell(machine, &happening));
+    let end = running.run_watched(&mut |happening| {
+        // Who asks while it is being saved must not wait for that.
+        let noted = match happening {
+            Happening::Saving => change(MachineState::Saving),
+            Happening::NotSaved => change(MachineState::Running),
+            other => {
+                tell(machine, &other);
+                Ok(())
+            }
+        };
+        if let Err(error) = noted {
+            log::warn!("{error}");
+        }
+    });
     // Those who ask from now on are told that it is ending.
-    let _ = change(MachineState::TurningOff);
+    if !matches!(end, Ok(End::Saved(_))) {
+        let _ = change(MachineState::TurningOff);
+    }
     drop(control);
     drop(running);
     drop(drains);
@@ -218,7 +268,12 @@ fn live(
                 "the hypervisor could not go on",
             ))
         }
-        Ok(End::PoweredOff | End::Quit | End::Reset) => Ok(()),
+        Ok(End::PoweredOff | End::Quit | End::Reset) => Ok(Outcome::Over),
+        // Nothing has its images open any more.
+        Ok(End::Saved(draft)) => draft
+            .finish()
+            .map(|()| Outcome::Saved)
+            .map_err(|error| saved_error(&error)),
         Err(error) => Err(Error::unexpected(machine.path(), &error)),
     }
 }
@@ -259,11 +314,26 @@ fn tell(machine: &VirtualMachine, happening: &Happening) {
         Happening::TripleFault => EventKind::TripleFault,
         Happening::PowerButton => EventKind::RequestShutdown,
         Happening::PoweredOff => EventKind::GuestShutdown,
+        // Changes of state, which are noted where they are made.
+        Happening::Saving | Happening::NotSaved => return,
     });
+}
+
+/// What is wrong with a saved state: of the codes that the documents have for it, the one for what they do not foresee.
+fn saved_error(error: &saved_state::Error) -> Error {
+    let result = match error {
+        saved_state::Error::Io { .. } => hresult::E_FAIL,
+        _ => hresult::DISP_E_EXCEPTION,
+    };
+    // A task keeps the cause alone.
+    Error::new(result, format!("{}; {}", chain(error), error.remedy())).with_remedy(error.remedy())
 }
 
 fn build_error(machine: &VirtualMachine, error: &crate::machine::Error) -> Error {
     use crate::machine::Error as Cause;
+    if let Cause::SavedState(error) = error {
+        return saved_error(error);
+    }
     let result = match error {
         Cause::Memory(_) | Cause::Thread(_) => hresult::VM_E_OUT_OF_RESOURCE,
         Cause::Hypervisor(hypervisor::Error::Unavailable(cause)) => hresult::HResult::from(cause),

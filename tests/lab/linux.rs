@@ -197,6 +197,56 @@ fn a_virtio_disk() {
     }
 }
 
+/// A counting guest is saved twice in the midst of its work, and goes on in another process.
+#[test]
+#[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]
+fn saved_and_restored() {
+    // Many more than it gets to while it is told to save.
+    const COUNT: usize = 150;
+    for (irqchip, option, name) in [("kernel", "--hda", "sda"), ("split", "--virtio-disk", "vda")] {
+        let work = Work::new();
+        let (image, socket, state) = (work.path("disk.vhd"), work.path("control"), work.path("state"));
+        let word = OsStr::new;
+        let create = ["create", "--type", "dynamic", "--size", "32M"].map(word);
+        disk(&[&create[..], &[image.as_ref()]].concat(), Stdio::null());
+        let run = || {
+            Run::new()
+                .arg("--irqchip", irqchip)
+                .arg("--cpus", "2")
+                .arg(option, &image)
+                .arg("--control", &socket)
+                .kernel(
+                    "standard",
+                    &format!("vpctest=count vpcdisk={name} vpccount={COUNT}"),
+                )
+        };
+        let mut said = String::new();
+        let mut guest = run().start();
+        for _ in 0..2 {
+            guest.wait_for("VPCTEST count ");
+            ctl(&socket, &[word("save"), state.as_ref()]).unwrap();
+            let ended = guest.finish();
+            assert!(ended.status.success(), "{}", ended.text());
+            said += &ended.log.join("\n");
+            guest = run().arg("--restore", &state).start();
+        }
+        let ended = guest.finish();
+        ended.assert_clean();
+        assert!(
+            ended.log.iter().any(|line| line == "VPCTEST done"),
+            "{}",
+            ended.text()
+        );
+        said += &ended.log.join("\n");
+        for number in 1..=COUNT {
+            let times = said.matches(&format!("VPCTEST count {number}.")).count();
+            assert_eq!(times, 1, "{number}: {said}");
+        }
+        assert!(!said.contains("FAIL"), "{said}");
+        assert!(!state.exists(), "what has gone on is no state any more");
+    }
+}
+
 /// Several writers at once, flushes, discards, verified by fio.
 #[test]
 #[ignore = "needs a KVM that runs ordinary kernels: scripts/test"]

@@ -7,7 +7,7 @@ use support::wait_for;
 use virtualpc::virtual_pc::enums::MachineState;
 
 /// The processes that run a configuration file.
-fn processes(lab: &Lab) -> Vec<u32> {
+pub fn processes(lab: &Lab) -> Vec<u32> {
     let folder = lab.folder.path().to_str().unwrap().to_owned();
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -2,6 +2,8 @@
 //! The SMBus host controller of the PIIX4 (82371AB data sheet, 7.3) with nothing on its bus: each transaction ends at once with a device
 //! error, so that drivers which look for sensors and memory modules find none and wait for nothing.
 
+use serde::{Deserialize, Serialize};
+
 const STATUS: u8 = 0;
 const CONTROL: u8 = 2;
 const START: u8 = 1 << 6;
@@ -10,7 +12,8 @@ const DEVICE_ERROR: u8 = 1 << 2;
 const CLEARABLE: u8 = 0x1e;
 
 /// The controller.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SmBus {
     status: u8,
     /// Control, command, address, data and slave registers: kept.

@@ -2,6 +2,7 @@
 //! Registers of the PIIX4's function 3 (82371AB data sheet, chapter 7).
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// Base of the ACPI registers, in configuration space.
 pub const PMBASE: usize = 0x40;
@@ -32,7 +33,7 @@ pub const ACPI_DISABLE: u8 = 0xf0;
 
 bitflags! {
     /// PMSTS and PMEN.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Status: u16 {
         const TIMER_OVERFLOW = 1 << 0;
         const BUS_MASTER = 1 << 4;
@@ -45,7 +46,7 @@ bitflags! {
     }
 
     /// PMCNTRL.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Control: u16 {
         const SCI_EN = 1 << 0;
         const BRLD_EN_BM = 1 << 1;

@@ -2,9 +2,11 @@
 //! One 8237A: four channels of 16-bit addresses and counts. What an address means in bytes is a matter of the wiring around it.
 
 use super::spec::{ALL_MASKED, CHANNELS, Command, Mode, ReadRegister, Service, WriteRegister};
+use serde::{Deserialize, Serialize};
 
 /// One channel's registers.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Channel {
     base_address: u16,
     base_count: u16,
@@ -15,7 +17,8 @@ struct Channel {
 }
 
 /// Everything that the hardware reset pin clears.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     channels: [Channel; CHANNELS],
     command: Command,
@@ -56,7 +59,8 @@ pub struct Run {
 }
 
 /// The chip.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Controller {
     state: State,
 }

@@ -2,6 +2,7 @@
 //! Facts of the 8237A data sheet and of its wiring in an IBM PC/AT.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// Channels of one 8237A.
 pub const CHANNELS: usize = 4;
@@ -15,7 +16,7 @@ pub const ALL_MASKED: u8 = 0x0f;
 bitflags! {
     /// Command register (data sheet, "Command Register"). The bits for timing, priority and the sense of DREQ and DACK mean nothing
     /// where transfers take no time; memory-to-memory transfers are not wired up in a PC.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct Command: u8 {
         /// The controller answers no request.
         const DISABLE = 1 << 2;
@@ -49,7 +50,7 @@ pub enum Service {
 }
 
 /// Mode register, without the two bits that select the channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Mode(u8);
 
 impl Mode {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command phase: from bytes to a command (82077AA data sheet, table 5-1).
 
+use super::spec::UNITS;
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
+
 /// Bytes of the longest command.
 pub const LONGEST: usize = 9;
 
@@ -40,7 +44,8 @@ pub enum Opcode {
 }
 
 /// What a transfer does with each sector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Kind {
     /// READ DATA, READ DELETED DATA.
     Read {
@@ -61,7 +66,8 @@ pub enum Kind {
 }
 
 /// What a scanned byte has to be, compared with the host's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Condition {
     /// Equal.
     Equal,
@@ -116,7 +122,8 @@ impl Opcode {
 }
 
 /// The drive and the head that a second command byte names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Target {
     /// 0 to 3.
     pub unit: usize,
@@ -125,6 +132,14 @@ pub struct Target {
 }
 
 impl Target {
+    /// Refuses a drive or a head that no command can name.
+    pub fn check(self) -> Result<(), BadState> {
+        must(
+            self.unit < UNITS && self.head < 2,
+            "a head that no floppy drive has",
+        )
+    }
+
     fn new(byte: u8) -> Self {
         Self {
             unit: usize::from(byte & 3),
@@ -139,7 +154,8 @@ impl Target {
 }
 
 /// The ID field of a sector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SectorId {
     /// Cylinder.
     pub c: u8,
@@ -159,7 +175,8 @@ impl SectorId {
 }
 
 /// The parameters of a [`Kind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TransferCommand {
     /// What to do.
     pub kind: Kind,
@@ -182,7 +199,8 @@ pub struct TransferCommand {
 }
 
 /// The parameters of FORMAT TRACK.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FormatCommand {
     /// Double density.
     pub mfm: bool,

@@ -10,6 +10,8 @@
 use super::media::Format;
 use super::spec::SECTOR;
 use crate::block::{Completion, Medium, MediumError, Operation, Request};
+use crate::snapshot::{BadState, Busy, must};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// How far something has come.
@@ -44,9 +46,11 @@ enum Work {
 }
 
 /// A run of sectors in memory.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Window {
     first: u32,
+    #[serde(with = "crate::snapshot::hex")]
     data: Vec<u8>,
 }
 
@@ -100,7 +104,8 @@ pub struct Diskette {
     deleted: BTreeSet<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Flush {
     /// All writes are durable, as far as we know.
     Clean,
@@ -110,7 +115,84 @@ enum Flush {
     Due,
 }
 
+/// What a saved machine keeps of a diskette: its shape by which it is known again, and what the image does not hold.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedDiskette {
+    /// Cylinders, heads, sectors a track.
+    format: [u8; 3],
+    flush: Flush,
+    window: Window,
+    fragile: Option<u32>,
+    bad: Option<(u32, MediumError)>,
+    outcome: Option<Result<(), MediumError>>,
+    deleted: BTreeSet<u32>,
+}
+
 impl Diskette {
+    /// The state, when its medium has nothing to do.
+    pub fn save(&self) -> Result<SavedDiskette, Busy> {
+        let Self {
+            format: _,
+            medium: _,
+            next_tag: _,
+            work,
+            flush,
+            window,
+            fragile,
+            bad,
+            queued,
+            outcome,
+            deleted,
+        } = self;
+        if *work != Work::Nothing || queued.is_some() {
+            return Err(Busy);
+        }
+        Ok(SavedDiskette {
+            format: self.shape(),
+            flush: *flush,
+            window: window.clone(),
+            fragile: *fragile,
+            bad: *bad,
+            outcome: *outcome,
+            deleted: deleted.clone(),
+        })
+    }
+
+    /// Takes over what [`save`](Self::save) gave.
+    pub fn restore(&mut self, saved: SavedDiskette) -> Result<(), BadState> {
+        let SavedDiskette {
+            format,
+            flush,
+            window,
+            fragile,
+            bad,
+            outcome,
+            deleted,
+        } = saved;
+        must(format == self.shape(), "a diskette of another format")?;
+        let [cylinders, heads, sectors] = format.map(u32::from);
+        let total = cylinders * heads * sectors;
+        let end = u64::from(window.first) + (window.data.len() / SECTOR) as u64;
+        must(
+            deleted.iter().all(|sector| *sector < total)
+                && window.data.len().is_multiple_of(SECTOR)
+                && end <= u64::from(total),
+            "sectors that the diskette does not have",
+        )?;
+        (self.flush, self.window, self.fragile) = (flush, window, fragile);
+        (self.bad, self.outcome, self.deleted) = (bad, outcome, deleted);
+        Ok(())
+    }
+
+    fn shape(&self) -> [u8; 3] {
+        [
+            self.format.cylinders(),
+            self.format.heads(),
+            self.format.sectors(),
+        ]
+    }
+
     /// `generation` tells the requests of this insertion from those of all others.
     pub fn new(medium: Box<dyn Medium>, format: Format, generation: u32) -> Self {
         Self {

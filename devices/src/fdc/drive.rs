@@ -3,8 +3,10 @@
 
 use super::diskette::Diskette;
 use super::media::DriveType;
+use super::snapshot::SavedDrive;
 use super::spec::DataRate;
 use crate::clock::Nanos;
+use crate::snapshot::{BadState, Busy, must};
 
 /// A drive. The motor is a wire from the controller and is not kept here.
 pub struct Drive {
@@ -36,6 +38,44 @@ impl Drive {
             changed: true,
             diskette: None,
         }
+    }
+
+    /// See [`crate::snapshot`].
+    pub fn save(&self) -> Result<SavedDrive, Busy> {
+        let Self {
+            kind,
+            cylinder,
+            changed,
+            diskette,
+        } = self;
+        Ok(SavedDrive {
+            kind: *kind,
+            cylinder: *cylinder,
+            changed: *changed,
+            diskette: diskette.as_ref().map(Diskette::save).transpose()?,
+        })
+    }
+
+    /// See [`crate::snapshot`].
+    pub fn restore(&mut self, saved: SavedDrive) -> Result<(), BadState> {
+        let SavedDrive {
+            kind,
+            cylinder,
+            changed,
+            diskette,
+        } = saved;
+        must(kind == self.kind, "another kind of floppy drive")?;
+        must(
+            cylinder <= kind.last_cylinder(),
+            "a cylinder that no floppy drive has",
+        )?;
+        match (&mut self.diskette, diskette) {
+            (None, None) => {}
+            (Some(diskette), Some(saved)) => diskette.restore(saved)?,
+            _ => return Err(BadState("another diskette than the one in the drive")),
+        }
+        (self.cylinder, self.changed) = (cylinder, changed);
+        Ok(())
     }
 
     /// What it is.

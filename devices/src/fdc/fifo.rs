@@ -5,7 +5,8 @@
 //! pieces, each with an interrupt of its own.
 
 /// Which way the host moves bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Direction {
     /// The host reads.
     In,
@@ -14,14 +15,27 @@ pub enum Direction {
 }
 
 /// A piece of data and how much of it has passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FifoBuffer {
     direction: Direction,
+    #[serde(with = "crate::snapshot::hex")]
     data: Vec<u8>,
     passed: usize,
 }
 
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
+
 impl FifoBuffer {
+    /// Refuses a buffer that is not of `len` bytes.
+    pub fn check(&self, len: usize) -> Result<(), BadState> {
+        must(
+            self.data.len() == len && self.passed <= len,
+            "a buffer of another size than the floppy controller's",
+        )
+    }
+
     /// `data` for the host to read.
     pub fn to_host(data: Vec<u8>) -> Self {
         Self {

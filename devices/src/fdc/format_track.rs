@@ -13,12 +13,16 @@ use super::spec::{SECTOR, SECTOR_CODE, St1, St2, timing};
 use super::transfer::write_fault;
 use super::{End, Fdc, Job, Phase};
 use crate::clock::Nanos;
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Bytes of an ID that the host sends.
 const ID: usize = 4;
 
 /// A track being formatted.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FormatTrack {
     command: FormatCommand,
     non_dma: bool,
@@ -29,6 +33,8 @@ pub struct FormatTrack {
 }
 
 /// What it waits for.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Stage {
     /// The index hole.
     Search { at: Nanos },
@@ -43,13 +49,31 @@ enum Stage {
 }
 
 /// Neighbouring sectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Run {
     first: u32,
     count: usize,
 }
 
 impl FormatTrack {
+    /// Refuses what no command leads to.
+    pub fn check(&self) -> Result<(), BadState> {
+        self.command.target.check()?;
+        match &self.stage {
+            Stage::Search { .. } | Stage::Stalled { .. } | Stage::Gone => Ok(()),
+            Stage::Fifo(fifo) => fifo.check(usize::from(self.command.sectors) * ID),
+            Stage::Writing { runs, end } => {
+                let near = |run: &Run| run.first < 1 << 20 && run.count <= 255;
+                must(
+                    runs.len() <= 255 && runs.iter().all(near),
+                    "sectors that no track has",
+                )?;
+                end.check()
+            }
+        }
+    }
+
     /// The index hole comes by at `at`.
     pub fn new(command: FormatCommand, non_dma: bool, at: Nanos) -> Self {
         Self {

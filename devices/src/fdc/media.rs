@@ -6,6 +6,7 @@
 //! the beginning of a 2.88M one.
 
 use super::spec::{DataRate, SECTOR};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -30,7 +31,8 @@ pub enum Density {
 }
 
 /// A kind of diskette drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum DriveType {
     /// 5.25", 40 tracks, double density.
     Inch5Double,

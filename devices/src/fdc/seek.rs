@@ -4,9 +4,11 @@
 use super::spec::{RECALIBRATE_STEPS, St0, UNITS, timing};
 use super::{Fdc, Reply};
 use crate::clock::Nanos;
+use serde::{Deserialize, Serialize};
 
 /// What a drive's stepper does. The four drives seek independently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Seek {
     /// Nothing.
     Idle,
@@ -22,7 +24,8 @@ pub enum Seek {
 }
 
 /// Where a seek leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Goal {
     /// So many steps (inwards if positive), after which the controller believes in a cylinder number.
     Steps {

@@ -2,6 +2,7 @@
 //! Facts of the Intel 82077AA data sheet (order number 290166), and the times that this model takes.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// Drives that the chip can address. A PC board wires two.
 pub const UNITS: usize = 4;
@@ -47,7 +48,8 @@ pub mod timing {
 }
 
 /// Data rates, as coded in the DSR and the CCR (table 2-5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum DataRate {
     /// 500 kbit/s: 1.2M and 1.44M.
     Kbps500,
@@ -196,7 +198,7 @@ bitflags! {
     }
 
     /// Digital output register (section 2.1.3). Bits 1-0 select a drive, bits 7-4 turn the four motors.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Dor: u8 {
         /// Selected drive.
         const DRIVE_MASK = 0x03;
@@ -222,7 +224,7 @@ bitflags! {
     }
 
     /// Status register 0 (section 6.1). Bits 2-0: head and drive.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct St0: u8 {
         /// RECALIBRATE found no track 0.
         const EQUIPMENT_CHECK = 1 << 4;
@@ -237,7 +239,7 @@ bitflags! {
     }
 
     /// Status register 1 (section 6.2).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct St1: u8 {
         /// No ID address mark on the track.
         const MISSING_ADDRESS_MARK = 1 << 0;
@@ -254,7 +256,7 @@ bitflags! {
     }
 
     /// Status register 2 (section 6.3, and the 765's bits for the scan commands).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct St2: u8 {
         /// No scanned sector met the condition.
         const SCAN_NOT_SATISFIED = 1 << 2;
@@ -282,7 +284,7 @@ bitflags! {
     }
 
     /// Second byte of CONFIGURE (section 5.2.7), without the FIFO threshold in bits 3-0.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Configure: u8 {
         /// FIFO threshold, less one.
         const FIFO_THRESHOLD = 0x0f;

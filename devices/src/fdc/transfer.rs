@@ -16,8 +16,12 @@ use super::spec::{Dor, SECTOR, SECTOR_CODE, St0, St1, St2, timing};
 use super::{End, Fdc, Job, Phase};
 use crate::block::MediumError;
 use crate::clock::Nanos;
+use crate::snapshot::BadState;
+use serde::{Deserialize, Serialize};
 
 /// A data transfer in its execution phase.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Transfer {
     command: TransferCommand,
     non_dma: bool,
@@ -40,6 +44,8 @@ pub struct Transfer {
 }
 
 /// What a transfer waits for.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Stage {
     /// The heads and the disk.
     Search { at: Nanos },
@@ -73,6 +79,24 @@ struct Found {
 }
 
 impl Transfer {
+    /// Refuses what no command leads to.
+    pub fn check(&self) -> Result<(), BadState> {
+        for target in [self.command.target, self.target, self.in_use] {
+            target.check()?;
+        }
+        match &self.stage {
+            Stage::Search { .. } | Stage::Next | Stage::Stalled { .. } | Stage::Gone => Ok(()),
+            Stage::Fifo(fifo) => fifo.check(SECTOR),
+            Stage::Writing {
+                began: (target, _),
+                then,
+            } => {
+                target.check()?;
+                then.map_or(Ok(()), End::check)
+            }
+        }
+    }
+
     /// A transfer that finds its first sector at `at`.
     pub fn new(command: TransferCommand, non_dma: bool, at: Nanos) -> Self {
         Self {

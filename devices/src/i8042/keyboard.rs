@@ -4,13 +4,16 @@
 use super::keys::{Key, Modifiers, ScanCodeSet};
 use super::spec::{KEYBOARD_ID, KeyboardCommand, answer};
 use super::{ANSWERS, QueueFull};
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Scan codes that wait for the guest: more than a keyboard's 16, so that a line of text can be typed at once.
 const SCAN_CODES: usize = 256;
 
 /// What the next byte from the host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Awaiting {
     Command,
     Leds,
@@ -20,6 +23,8 @@ enum Awaiting {
     Keys,
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     awaiting: Awaiting,
     scanning: bool,
@@ -46,6 +51,8 @@ impl State {
 }
 
 /// The keyboard at the end of its cable.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Keyboard {
     // Book-keeping: keys that fingers hold down, whatever the guest does.
     modifiers: Modifiers,
@@ -55,6 +62,15 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
+    /// Refuses what no keyboard can be in.
+    pub fn check(&self) -> Result<(), BadState> {
+        let state = &self.state;
+        must(
+            state.answers.len() <= ANSWERS && state.scan_codes.len() <= SCAN_CODES,
+            "more bytes than the keyboard keeps",
+        )
+    }
+
     /// A keyboard that has passed its test and reported so long ago.
     pub fn new() -> Self {
         Self {

@@ -2,6 +2,7 @@
 //! The keys of a 104/105-key keyboard and their scan codes.
 
 use super::translate::{BREAK_PREFIX, Translator};
+use serde::{Deserialize, Serialize};
 
 /// Prefix of the keys that the first PC did not have.
 const EXTENDED: u8 = 0xe0;
@@ -9,7 +10,8 @@ const EXTENDED: u8 = 0xe0;
 const SYS_RQ: u8 = 0x84;
 
 /// A scan code set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum ScanCodeSet {
     /// The first PC's.
     Set1 = 1,
@@ -152,7 +154,8 @@ keys! {
 }
 
 /// The modifiers that change what a key sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Modifiers {
     /// A Ctrl key is down.
     pub control: bool,

@@ -8,7 +8,9 @@ use super::spec::{
     MouseCommand, MouseKind, MouseStatus, RESOLUTION_DEFAULT, RESOLUTION_MAX, Report, SAMPLE_RATE_DEFAULT,
     SAMPLE_RATES, answer,
 };
+use crate::snapshot::{BadState, must};
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Changes of buttons that wait for the guest. Movement between two of them adds up.
@@ -21,7 +23,7 @@ const MAX_PENDING: i32 = 1 << 20;
 
 bitflags! {
     /// Buttons that are down.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct MouseButtons: u8 {
         /// Left.
         const LEFT = 1 << 0;
@@ -42,7 +44,8 @@ const COMMON_BUTTONS: u8 = 0x07;
 const EXTRA_BUTTONS_SHIFT: u32 = 1;
 
 /// What the next byte from the host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Awaiting {
     Command,
     Resolution,
@@ -50,7 +53,8 @@ enum Awaiting {
 }
 
 /// When movement is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Mode {
     /// When it happens, if reporting is on.
     Stream,
@@ -59,7 +63,8 @@ enum Mode {
 }
 
 /// Movement with the same buttons down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Movement {
     x: i32,
     y: i32,
@@ -97,6 +102,8 @@ impl Movement {
     }
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     awaiting: Awaiting,
     mode: Mode,
@@ -137,6 +144,8 @@ impl State {
 }
 
 /// The mouse at the end of its cable.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mouse {
     // Book-keeping: what a finger holds down, a reset does not let go.
     buttons: MouseButtons,
@@ -146,6 +155,28 @@ pub struct Mouse {
 }
 
 impl Mouse {
+    /// Refuses what no mouse can be in.
+    pub fn check(&self) -> Result<(), BadState> {
+        let state = &self.state;
+        must(
+            state.answers.len() <= ANSWERS
+                && state.movements.len() <= MOVEMENTS
+                && state.report.len() <= ANSWERS
+                && state.last.len() <= ANSWERS,
+            "more bytes than the mouse keeps",
+        )?;
+        let known = |buttons: MouseButtons| MouseButtons::all().contains(buttons);
+        let near = |counts: i32| (-MAX_PENDING..=MAX_PENDING).contains(&counts);
+        must(
+            known(self.buttons)
+                && state
+                    .movements
+                    .iter()
+                    .all(|m| known(m.buttons) && near(m.x) && near(m.y) && near(m.wheel)),
+            "a movement that no mouse makes",
+        )
+    }
+
     /// A mouse that has passed its test and reported so long ago.
     pub fn new() -> Self {
         Self {

@@ -3,6 +3,7 @@
 //! device controller; keyboards; mouse) and the Intel UPI-41/42 data sheet.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 bitflags! {
     /// Status register, port 64h.
@@ -273,7 +274,8 @@ impl MouseCommand {
 }
 
 /// What kind of mouse it shows itself to be; the identification's byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[repr(u8)]
 pub enum MouseKind {
     /// Three buttons.

@@ -20,10 +20,13 @@ const SET_1: [u8; 128] = [
 ];
 
 /// The translator. It remembers the prefix of a release.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Translator {
     release: bool,
 }
+
+use serde::{Deserialize, Serialize};
 
 impl Translator {
     /// The byte that comes out, if one does.

@@ -13,11 +13,13 @@
 
 use crate::block::Segment;
 use crate::ram::GuestRam;
+use crate::snapshot::{BadState, must};
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 bitflags! {
     /// Bus master command register.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     struct Command: u8 {
         /// A change to 1 starts the engine at the head of its table; 0 stops it.
         const START = 1 << 0;
@@ -28,7 +30,7 @@ bitflags! {
 
 bitflags! {
     /// Bus master status register. Bit 7 (simplex only) is 0.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     struct Status: u8 {
         /// The engine is between its start and the end of its table.
         const ACTIVE = 1 << 0;
@@ -42,7 +44,8 @@ bitflags! {
 }
 
 /// Which way a transfer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Direction {
     /// Drive to memory.
     ToMemory,
@@ -55,7 +58,8 @@ pub(super) enum Direction {
 const MAX_DESCRIPTORS: u32 = 0x1_0000 / 8;
 
 /// Where the engine is in its table.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Cursor {
     /// Address of the next descriptor.
     next: u32,
@@ -70,7 +74,8 @@ struct Cursor {
 }
 
 /// The registers and the engine. All of it is volatile state.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct BusMaster {
     command: Command,
     status: Status,
@@ -81,10 +86,25 @@ pub(super) struct BusMaster {
 }
 
 /// A transfer that somebody else does in the engine's place, with how the engine stands when it is done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Claim(BusMaster);
 
 impl BusMaster {
+    /// Refuses what no engine can be in.
+    pub(super) fn check(&self) -> Result<(), BadState> {
+        let Cursor {
+            next: _,
+            fetched,
+            address,
+            left,
+            last: _,
+        } = self.cursor;
+        must(
+            fetched <= MAX_DESCRIPTORS && left <= 0x1_0000 && address <= 1 << 32,
+            "a place in a table that no bus master comes to",
+        )
+    }
+
     pub(super) fn read(&self, offset: u8) -> u8 {
         match offset {
             0 => self.command.bits(),
@@ -115,7 +135,7 @@ impl BusMaster {
         let started = command.contains(Command::START) && !self.command.contains(Command::START);
         self.command = command;
         if started {
-            self.starts += 1;
+            self.starts = self.starts.wrapping_add(1);
             self.status |= Status::ACTIVE;
             self.cursor = Cursor {
                 next: self.table,

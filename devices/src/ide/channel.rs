@@ -2,6 +2,7 @@
 //! A channel: registers, device selection, interrupts, resets and the data protocols (ATA/ATAPI-6, chapters 7 and 9).
 
 mod protocol;
+mod snapshot;
 
 use self::protocol::Protocol;
 use super::COMMAND_BLOCK;
@@ -12,6 +13,7 @@ use super::spec::{Command, Control, DIAGNOSTIC_PASSED, DeviceHead, Status};
 use crate::bus::Device;
 use crate::line::IrqLine;
 use crate::ram::GuestRam;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What a read finds when no device drives the cable: DD7 is pulled down, so that BSY reads 0; the rest floats high.
@@ -66,7 +68,8 @@ impl Unit {
 }
 
 /// What a reset clears.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     control: Control,
     /// Device 1 is selected.

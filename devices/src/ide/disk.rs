@@ -2,7 +2,10 @@
 //! An ATA hard disk: the commands of ATA/ATAPI-6, chapter 8, for a device without the PACKET feature set.
 
 mod geometry;
+mod snapshot;
 mod transfer;
+
+pub use snapshot::Saved;
 
 use self::transfer::{ReadEnd, Reads, Straight, Writes};
 use super::drive::{AtaDevice, Cabling, Fault, Next, Start};
@@ -14,6 +17,7 @@ use super::spec::{
 };
 use super::transfer_mode::DmaMode;
 use crate::block::{Chs, Completion, Data, Medium, Operation, Request, Segment};
+use serde::{Deserialize, Serialize};
 
 /// The most sectors for one DRQ of READ and WRITE MULTIPLE. It is also the power-on setting: libata takes what it finds.
 const MAX_MULTIPLE: u8 = 128;
@@ -26,7 +30,8 @@ const MAX_READS_UNDER_WAY: usize = 8;
 const SPARE_BUFFERS: usize = 2;
 
 /// The power mode, as CHECK POWER MODE tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Power {
     ActiveOrIdle,
     Standby,
@@ -35,7 +40,8 @@ enum Power {
 }
 
 /// What drivers can set.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     /// The CHS translation in force.
     translation: Chs,

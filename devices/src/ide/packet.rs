@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The packet transport (ATA/ATAPI-6: the PACKET command and the PACKET protocol): moves the packets and data of a [`PacketDevice`] across the cable.
 
+mod snapshot;
+
+pub use snapshot::Saved;
+
 use super::drive::{AtaDevice, Cabling, Fault, Next, Start};
 use super::identify::{self, Identity};
 use super::registers::{Pair, TaskFile};
@@ -10,6 +14,7 @@ use super::spec::{
 use super::transfer_mode::DmaMode;
 use crate::block::Segment;
 use crate::packet::{self, PacketDevice, Pull, Reply};
+use serde::{Deserialize, Serialize};
 
 /// Bytes asked of the device at a time when data moves by DMA.
 const DMA_PIECE: usize = 128 * 1024;
@@ -18,7 +23,8 @@ const DMA_PIECE: usize = 128 * 1024;
 const MAX_DATA_OUT: usize = 0x1_0000;
 
 /// How a command's data moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Pace {
     /// By DMA.
     Dma,
@@ -40,12 +46,13 @@ impl Pace {
 }
 
 /// The command that runs.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Work {
     #[default]
     None,
     /// IDENTIFY PACKET DEVICE.
-    Sector(Vec<u8>),
+    Sector(#[serde(with = "crate::snapshot::hex")] Vec<u8>),
     /// That sector has been handed over.
     SectorTaken,
     /// PACKET was accepted; the packet is on its way.
@@ -56,14 +63,16 @@ enum Work {
     },
     DataOut {
         pace: Pace,
+        #[serde(with = "crate::snapshot::hex")]
         data: Vec<u8>,
         expected: usize,
     },
 }
 
 /// Volatile state.
-#[derive(Default)]
-struct State {
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
     dma_mode: DmaMode,
     asleep: bool,
     /// CHECK POWER MODE says standby.

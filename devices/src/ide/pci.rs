@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Function 1 of the PIIX4: the IDE controller's PCI side (82371AB data sheet, function 1 registers).
 
+mod snapshot;
+
 use super::Channel;
 use crate::bus::{Device, lock};
 use crate::pci::config::{ConfigSpace, Identity, command, reg};

@@ -4,6 +4,7 @@
 use super::spec::{DeviceHead, Extent, Signature};
 use super::{BUS_MASTER, COMMAND_BLOCK, CONTROL_BLOCK};
 use crate::block::Chs;
+use serde::{Deserialize, Serialize};
 
 /// What a read cycle reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,8 @@ impl WriteRegister {
 }
 
 /// A register that is two deep: a write moves the old contents to `previous` (48-bit Address feature set).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Pair {
     pub(super) current: u8,
     pub(super) previous: u8,
@@ -95,7 +97,8 @@ impl Pair {
 }
 
 /// How a command names its first sector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Addressing {
     Chs,
     Lba28,
@@ -103,7 +106,8 @@ pub(super) enum Addressing {
 }
 
 /// The command block's parameter registers as one device holds them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TaskFile {
     pub(super) features: Pair,
     pub(super) count: Pair,

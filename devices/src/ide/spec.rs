@@ -2,6 +2,7 @@
 //! Facts of ATA/ATAPI-6 (T13 1410D): register bits, signatures and commands.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// Bytes in a logical sector.
 pub const SECTOR: usize = 512;
@@ -14,7 +15,7 @@ pub const CHS_SECTORS: u64 = 16_383 * 16 * 63;
 
 bitflags! {
     /// Status and alternate status registers.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct Status: u8 {
         /// The device owns the command block; no other bit means anything.
         const BSY = 1 << 7;
@@ -48,7 +49,7 @@ bitflags! {
 
 bitflags! {
     /// Device control register.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct Control: u8 {
         /// Reads show the previous contents of the registers that are two deep.
         const HOB = 1 << 7;
@@ -61,7 +62,7 @@ bitflags! {
 
 bitflags! {
     /// Device register. Bits 7 and 5 are obsolete and read back as they were written.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct DeviceHead: u8 {
         /// The address is a logical block address.
         const LBA = 1 << 6;

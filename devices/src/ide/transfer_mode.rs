@@ -2,11 +2,14 @@
 //! Transfer modes, as SET FEATURES 03h names them (ATA/ATAPI-6) and IDENTIFY reports them.
 
 /// The DMA mode that a device is set to. PIO modes need no memory: nothing reports them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum DmaMode {
     Multiword(u8),
     Ultra(u8),
 }
+
+use serde::{Deserialize, Serialize};
 
 const MULTIWORD_MODES: u8 = 3;
 const ULTRA_MODES: u8 = 6;
@@ -20,6 +23,14 @@ impl Default for DmaMode {
 }
 
 impl DmaMode {
+    /// Refuses a mode that [`set`](Self::set) would not have taken.
+    pub(super) fn is_possible(self) -> bool {
+        match self {
+            Self::Multiword(mode) => mode < MULTIWORD_MODES,
+            Self::Ultra(mode) => mode < ULTRA_MODES,
+        }
+    }
+
     /// SET FEATURES 03h with `value` in the sector count register. False if the mode is not supported.
     pub(super) fn set(&mut self, value: u8) -> bool {
         let mode = value & 0x07;

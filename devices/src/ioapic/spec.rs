@@ -2,6 +2,7 @@
 //! Facts of the 82093AA (data sheet 290566, section 3).
 
 use super::{Message, Route};
+use serde::{Deserialize, Serialize};
 
 /// Inputs.
 pub const PINS: usize = 24;
@@ -109,7 +110,7 @@ impl DeliveryMode {
 }
 
 /// An entry of the redirection table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry(u64);
 
 impl Entry {
@@ -125,6 +126,11 @@ impl Entry {
     /// Vector, delivery mode and the bits above, without those that the chip sets itself.
     const LOW_WRITABLE: u32 = 0x7ff | Self::LOGICAL | Self::ACTIVE_LOW | Self::LEVEL | Self::MASKED;
     const HIGH_WRITABLE: u32 = 0xff00_0000;
+
+    /// Only bits that the chip keeps are set.
+    pub fn is_possible(self) -> bool {
+        self.low() & !(Self::LOW_WRITABLE | Self::REMOTE_IRR) == 0 && self.high() & !Self::HIGH_WRITABLE == 0
+    }
 
     pub fn low(self) -> u32 {
         self.0 as u32

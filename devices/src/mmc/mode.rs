@@ -9,6 +9,8 @@ use super::sense::Sense;
 use super::spec::{BUFFER_KIB, Profile, SECTOR};
 use super::{DvdDrive, GOOD, Outcome, Running};
 use crate::packet::Reply;
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 
 /// A page's code and its length byte.
 const PAGE_HEADER: usize = 2;
@@ -75,7 +77,30 @@ const MEDIUM_NONE: u8 = 0x70;
 const MEDIUM_DOOR_OPEN: u8 = 0x71;
 
 /// Current values.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct ModePages([Vec<u8>; PAGES.len()]);
+
+impl ModePages {
+    /// Refuses values that no MODE SELECT would have set.
+    pub fn check(&self) -> Result<(), BadState> {
+        let possible = |(page, current): (&Page, &Vec<u8>)| {
+            current.len() == page.default.len()
+                && current
+                    .iter()
+                    .zip(page.default)
+                    .zip(page.changeable.iter().enumerate())
+                    .all(|((now, default), (at, mask))| at < PAGE_HEADER || (now ^ default) & !mask == 0)
+        };
+        let headers = |(page, current): (&Page, &Vec<u8>)| {
+            current.get(..PAGE_HEADER) == page.default.get(..PAGE_HEADER)
+        };
+        let pairs = || PAGES.iter().zip(&self.0);
+        must(
+            pairs().all(possible) && pairs().all(headers),
+            "mode pages that the drive does not have",
+        )
+    }
+}
 
 impl Default for ModePages {
     fn default() -> Self {
@@ -84,7 +109,8 @@ impl Default for ModePages {
 }
 
 /// The two forms of the commands.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Form {
     Six,
     Ten,
@@ -101,6 +127,8 @@ impl Form {
 }
 
 /// A MODE SELECT that waits for its parameter list.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ModeSelect {
     form: Form,
     len: usize,

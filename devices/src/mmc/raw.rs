@@ -13,6 +13,7 @@
 
 use super::address::Msf;
 use super::spec::{RAW_SECTOR, SECTOR};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 const SYNC: [u8; 12] = [0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0];
@@ -40,13 +41,19 @@ pub fn mode_1_sector(lba: u32, user: &[u8]) -> [u8; RAW_SECTOR] {
 }
 
 /// What READ CD may ask of a sector (MMC-5 6.20.2.7): a piece without gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Selection {
     start: usize,
     end: usize,
 }
 
 impl Selection {
+    /// Refuses what [`from_bits`](Self::from_bits) would not have given, and what has no bytes.
+    pub fn is_possible(self) -> bool {
+        self.start < self.end && self.end <= RAW_SECTOR
+    }
+
     /// Decodes the main channel selection bits (byte 9 of READ CD), for mode 1. `None`: a combination that is not allowed.
     pub fn from_bits(bits: u8) -> Option<Self> {
         let (sync, user, edc) = (bits & 0x80 != 0, bits & 0x10 != 0, bits & 0x08 != 0);

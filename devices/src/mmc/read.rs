@@ -6,16 +6,22 @@ use super::cdb::Cdb;
 use super::raw::{self, Selection};
 use super::reader::{Filled, Reader};
 use super::sense::Sense;
-use super::spec::{CD_MAX_SPEED, DVD_MAX_SPEED, PowerState, Profile, SECTOR, SECTOR_BYTES, SPEED_MAXIMUM};
+use super::spec::{
+    CD_MAX_SPEED, CD_SECTORS, DVD_MAX_SPEED, PowerState, Profile, SECTOR, SECTOR_BYTES, SPEED_MAXIMUM,
+};
 use super::tray::Disc;
 use super::{DvdDrive, GOOD, Outcome, Running};
 use crate::packet::Reply;
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// User data only, as READ (10) gives it: main channel selection of READ CD.
 const USER_DATA: u8 = 0x10;
 
 /// Sectors on their way to the host.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Stream {
     selection: Selection,
     /// Next byte to fetch from the medium.
@@ -23,8 +29,10 @@ pub(super) struct Stream {
     /// Where the command ends on the medium.
     end: u64,
     /// User data of the sector that is being put together, if it is more than its user data.
+    #[serde(with = "crate::snapshot::hex")]
     user: Vec<u8>,
     /// Bytes for the host.
+    #[serde(with = "crate::snapshot::hex")]
     staged: Vec<u8>,
 }
 
@@ -41,6 +49,29 @@ pub(super) enum Piece {
 }
 
 impl Stream {
+    /// Refuses what no command leads to.
+    pub fn check(&self) -> Result<(), BadState> {
+        let most = if self.selection.is_user_data() {
+            u32::MAX
+        } else {
+            // Only CDs have more in their sectors than user data.
+            CD_SECTORS
+        };
+        let user = self.user.len() as u64;
+        let good = self.selection.is_possible()
+            && self.end <= u64::from(most) * SECTOR_BYTES
+            && self.at >= user
+            && self.at - user <= self.end
+            && self.user.len() <= SECTOR
+            && (self.user.is_empty() || !self.selection.is_user_data());
+        must(good, "a read that no disc has")
+    }
+
+    /// Tells a reader that does not know it yet of the command.
+    pub fn begin_again(&self, reader: &mut Reader) {
+        reader.begin(self.at, self.end);
+    }
+
     fn new(lba: u32, count: u32, selection: Selection) -> Self {
         let at = u64::from(lba) * SECTOR_BYTES;
         Self {

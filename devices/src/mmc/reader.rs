@@ -97,6 +97,12 @@ impl Reader {
         self.medium
     }
 
+    /// Whether the medium has nothing to do for this reader.
+    pub fn is_idle(&mut self) -> bool {
+        self.collect();
+        self.fetches.is_empty() && self.straight.is_empty()
+    }
+
     /// Takes a buffer back that came out of [`fill`](Self::fill), or another one of its size.
     pub fn recycle(&mut self, buffer: Vec<u8>) {
         if self.spare.len() < SPARE && (PIECE / 4..=PIECE).contains(&(buffer.capacity() as u64)) {

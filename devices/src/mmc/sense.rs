@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Why a command failed: sense data (SPC-3 4.5.3, MMC-5 annex F).
 
+use serde::{Deserialize, Serialize};
+
 /// Length of fixed format sense data with an additional length of 10.
 const SENSE_LEN: usize = 18;
 
@@ -16,7 +18,8 @@ const SKSV: u8 = 0x80;
 const IN_COMMAND: u8 = 0x40;
 
 /// Sense keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[repr(u8)]
 pub enum SenseKey {
     /// Nothing to report.
@@ -32,14 +35,16 @@ pub enum SenseKey {
 }
 
 /// What a field pointer points to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Field {
     Command(u8),
     Parameter(u16),
 }
 
 /// One reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sense {
     key: SenseKey,
     asc: u8,

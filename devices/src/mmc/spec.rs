@@ -2,6 +2,7 @@
 //! Numbers of the command set, from SPC-3 and MMC-5.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// User data of a sector: CD mode 1 and DVD alike.
 pub const SECTOR: usize = 2048;
@@ -229,7 +230,8 @@ bitflags! {
 pub const NO_EVENT_AVAILABLE: u8 = 0x80;
 
 /// Media events (MMC-5 table 347).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[repr(u8)]
 pub enum MediaEvent {
     /// The user asks for the medium of a locked drive.
@@ -241,7 +243,8 @@ pub enum MediaEvent {
 }
 
 /// Power states of START STOP UNIT and of the power management events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[repr(u8)]
 pub enum PowerState {
     /// Active.

@@ -10,6 +10,7 @@ use super::sense::Sense;
 use super::spec::{CD_SECTORS, MediaEvent, PowerState, Profile, SECTOR_BYTES};
 use super::{DvdDrive, GOOD, Outcome};
 use crate::block::Medium;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Host events kept for somebody who never takes them.
@@ -56,6 +57,11 @@ impl Tray {
         }
     }
 
+    /// What lies in it, seen or not.
+    pub fn any_disc(&mut self) -> Option<&mut Disc> {
+        self.disc.as_mut()
+    }
+
     /// The disc, if the drive can read it.
     fn loaded(&self) -> bool {
         !self.open && self.disc.is_some()
@@ -63,7 +69,8 @@ impl Tray {
 }
 
 /// How far the guest has followed a change of media.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Seen {
     /// It sees the drive as it is.
     Current,
@@ -74,7 +81,8 @@ pub(super) enum Seen {
 }
 
 /// Who holds the tray closed (MMC-5 6.18).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Prevent {
     /// PREVENT.
     plain: bool,
@@ -93,10 +101,15 @@ impl Prevent {
 }
 
 /// Media events that the guest has not asked for yet, each at most once.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct MediaEvents(VecDeque<MediaEvent>);
 
 impl MediaEvents {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn push(&mut self, event: MediaEvent) {
         if event == MediaEvent::MediaRemoval {
             // It makes all that came before it untrue.

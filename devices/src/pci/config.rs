@@ -2,6 +2,8 @@
 //! A function's configuration space (PCI Local Bus Specification 2.1, chapter 6), header type 0.
 
 use super::{Claim, Space};
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 
 /// Offsets of the header.
 pub mod reg {
@@ -70,6 +72,14 @@ pub struct Identity {
 struct Bar {
     space: Space,
     len: u32,
+}
+
+/// What a saved machine keeps of a configuration space.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedConfig {
+    #[serde(with = "crate::snapshot::hex")]
+    bytes: [u8; 256],
 }
 
 /// 256 bytes of configuration space with the masks that say what software may write.
@@ -147,6 +157,35 @@ impl ConfigSpace {
             self.set_u32(reg::BAR0 + 4 * index, fixed);
             self.allow(reg::BAR0 + 4 * index, &(!(len - 1)).to_le_bytes());
         }
+    }
+
+    /// The bytes as they stand.
+    pub fn save(&self) -> SavedConfig {
+        let Self {
+            bytes,
+            writable: _,
+            clear_on_one: _,
+            bars: _,
+        } = self;
+        SavedConfig { bytes: *bytes }
+    }
+
+    /// Takes bytes over. The identity, and all else that software cannot change, must be this function's.
+    ///
+    /// # Errors
+    /// They are those of another function.
+    pub fn restore(&mut self, saved: SavedConfig) -> Result<(), BadState> {
+        let SavedConfig { bytes } = saved;
+        let fixed = self.writable.iter().zip(&self.clear_on_one);
+        let same = self
+            .bytes
+            .iter()
+            .zip(&bytes)
+            .zip(fixed)
+            .all(|((now, then), (writable, clear))| (now ^ then) & !(writable | clear) == 0);
+        must(same, "the configuration space of another PCI function")?;
+        self.bytes = bytes;
+        Ok(())
     }
 
     /// What software reads at `offset`; past the end of the space it reads ones.

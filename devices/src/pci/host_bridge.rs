@@ -9,8 +9,9 @@
 //! video memory.
 
 use super::Function;
-use super::config::{ConfigSpace, Identity, command, reg};
+use super::config::{ConfigSpace, Identity, SavedConfig, command, reg};
 use crate::bus::Device;
+use crate::snapshot::BadState;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -134,6 +135,23 @@ impl HostBridge {
     pub fn reset(&mut self) {
         self.config = power_on();
         self.sync_shadow();
+    }
+
+    /// See [`crate::snapshot`].
+    pub(super) fn save(&self) -> SavedConfig {
+        let Self {
+            shadow: _,
+            told: _,
+            config,
+        } = self;
+        config.save()
+    }
+
+    /// See [`crate::snapshot`].
+    pub(super) fn take_over(&mut self, config: SavedConfig) -> Result<(), BadState> {
+        self.config.restore(config)?;
+        self.sync_shadow();
+        Ok(())
     }
 
     fn sync_shadow(&mut self) {

@@ -9,8 +9,10 @@
 
 use super::Function;
 use super::config::{ConfigSpace, Identity, command, reg};
+use super::snapshot::SavedIsaBridge;
 use crate::bus::{Device, lock};
 use crate::line::{IrqLine, Wire};
+use crate::snapshot::BadState;
 use std::sync::{Arc, Mutex};
 
 /// Intel 82371AB PCI-to-ISA/IDE Xcelerator (PIIX4) data sheet (290562), section 4.1.
@@ -85,6 +87,22 @@ impl Router {
                 line.set(high);
             }
             pirq.apic.set(high);
+        }
+    }
+
+    /// Lets a wire drive an ISA interrupt with a level that the interrupt controllers know of already.
+    fn restore(&mut self, index: usize, level: bool, irq: Option<u8>) {
+        if let Some(pirq) = self.pirqs.get_mut(index) {
+            pirq.level = level;
+            pirq.apic.restore(level);
+            if let Some((_, line)) = &mut pirq.isa {
+                line.restore(false);
+            }
+            pirq.isa = irq.and_then(|irq| {
+                let mut line = self.isa.get(usize::from(irq))?.driver();
+                line.restore(level);
+                Some((irq, line))
+            });
         }
     }
 
@@ -169,6 +187,30 @@ impl IsaBridge {
     pub fn reset(&mut self) {
         self.config = power_on();
         self.sync_routes();
+    }
+
+    /// See [`crate::snapshot`].
+    pub(super) fn save(&self) -> SavedIsaBridge {
+        let Self {
+            router,
+            pirqs: _,
+            config,
+        } = self;
+        SavedIsaBridge {
+            config: config.save(),
+            pirqs: lock(router).pirqs.each_ref().map(|pirq| pirq.level),
+        }
+    }
+
+    /// See [`crate::snapshot`].
+    pub(super) fn take_over(&mut self, saved: SavedIsaBridge) -> Result<(), BadState> {
+        let SavedIsaBridge { config, pirqs } = saved;
+        self.config.restore(config)?;
+        let mut router = lock(&self.router);
+        for (index, level) in pirqs.into_iter().enumerate() {
+            router.restore(index, level, routed_to(self.config.u8(spec::PIRQRC + index)));
+        }
+        Ok(())
     }
 
     fn sync_routes(&mut self) {

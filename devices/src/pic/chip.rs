@@ -2,9 +2,12 @@
 //! One 8259A.
 
 use super::spec::{CASCADE, Command, Icw1, Icw4, Ocw2, Ocw3};
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 
 /// State of one chip. Bit n of a register belongs to input n.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Chip {
     /// Levels of the inputs.
     lines: u8,
@@ -29,7 +32,8 @@ pub struct Chip {
 }
 
 /// Where the initialisation sequence stands: what the data port takes next.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Progress {
     /// Never initialised: makes no interrupts.
     #[default]
@@ -41,7 +45,8 @@ enum Progress {
 }
 
 /// What the command port reads.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum ReadRegister {
     #[default]
     Requests,
@@ -49,6 +54,15 @@ enum ReadRegister {
 }
 
 impl Chip {
+    /// Refuses what no chip can be in.
+    pub fn check(&self) -> Result<(), BadState> {
+        must(self.first < 8, "a priority that the 8259A does not have")?;
+        must(
+            self.vector_base & 7 == 0,
+            "a vector base that the 8259A does not have",
+        )
+    }
+
     /// A fresh chip on the same wires.
     pub fn reset(&self) -> Self {
         Self {

@@ -2,6 +2,7 @@
 //! Facts of the Intel 8259A (data sheet 231468) and of the PIIX4's pair of them.
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// The master's input from the slave.
 pub const CASCADE: u8 = 2;
@@ -59,7 +60,7 @@ impl Command {
 
 bitflags! {
     /// First initialisation word.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Icw1: u8 {
         /// ICW4 follows.
         const ICW4 = 0x01;
@@ -68,7 +69,7 @@ bitflags! {
     }
 
     /// Fourth initialisation word.
-    #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Icw4: u8 {
         const AUTO_EOI = 0x02;
         /// Special fully nested mode: a slave in service may interrupt again.

@@ -6,8 +6,12 @@
 //! does.
 
 use super::spec::{Access, Control, Mode, Number, STATUS_NULL_COUNT, STATUS_OUTPUT};
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 
 /// State of a channel.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Channel {
     control: Control,
     gate: bool,
@@ -25,7 +29,8 @@ pub struct Channel {
 }
 
 /// When the count register goes into the counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Load {
     /// It has no count since the control word.
     Never,
@@ -38,13 +43,15 @@ enum Load {
 }
 
 /// Low or high byte of a count; first or second half of a square wave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Half {
     First,
     Second,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum WriteState {
     /// The next byte begins a count.
     Idle,
@@ -53,7 +60,8 @@ enum WriteState {
 }
 
 /// The counting element.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Counter {
     /// Stands at a count, with the output as the control word put it.
     Halted { count: u64 },
@@ -64,6 +72,27 @@ enum Counter {
 }
 
 impl Channel {
+    /// Refuses what no channel can be in.
+    pub fn check(&self) -> Result<(), BadState> {
+        let most = Number::Binary.modulus();
+        let periods = [
+            Some(self.count_register),
+            match self.counter {
+                Counter::Halted { .. } => None,
+                Counter::Counting { period, .. } | Counter::Paused { period, .. } => Some(period),
+            },
+        ];
+        let good = |period: u64| (1..=most).contains(&period);
+        must(
+            periods.into_iter().flatten().all(good),
+            "a count that the 8254 does not have",
+        )?;
+        must(
+            self.control.0 <= 0x3f,
+            "a control word that the 8254 does not have",
+        )
+    }
+
     /// A channel that waits for its control word.
     pub fn new(gate: bool, tick: u64) -> Self {
         Self {

@@ -11,6 +11,8 @@ pub enum Port {
     Command,
 }
 
+use serde::{Deserialize, Serialize};
+
 impl Port {
     pub fn from_offset(offset: u64) -> Option<Self> {
         Some(match offset {
@@ -61,7 +63,7 @@ impl Command {
 }
 
 /// The lower six bits of a control word, kept as written because the status byte shows them so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control(pub u8);
 
 impl Control {

@@ -2,6 +2,7 @@
 //! Facts of the MC146818 (Motorola ADI-1023, "Real-Time Clock Plus RAM") and of the PIIX4's RTC (82371AB data sheet, section 9).
 
 use bitflags::bitflags;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of each bank.
 pub const BANK_SIZE: usize = 128;
@@ -101,7 +102,7 @@ pub enum Divider {
 }
 
 /// Register A without UIP.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct RegisterA(u8);
 
 impl RegisterA {
@@ -137,7 +138,7 @@ impl RegisterA {
 
 bitflags! {
     /// Register B.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct RegisterB: u8 {
         /// Update cycles are stopped so that the date can be written.
         const SET = 0x80;
@@ -154,7 +155,7 @@ bitflags! {
     }
 
     /// Interrupt sources: flags of register C, and at the same places their enable bits in register B.
-    #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Interrupts: u8 {
         const PERIODIC = 0x40;
         const ALARM = 0x20;

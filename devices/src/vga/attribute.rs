@@ -2,16 +2,19 @@
 //! The attribute controller: one port for index and data, told apart by a flip-flop.
 
 use super::spec::attribute as ar;
+use serde::{Deserialize, Serialize};
 
 /// What the next write of 3C0h means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Toggle {
     #[default]
     Index,
     Data,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Attribute {
     /// Index and palette address source.
     index: u8,
@@ -21,6 +24,16 @@ pub(super) struct Attribute {
 }
 
 impl Attribute {
+    /// Only bits that the chip keeps are set.
+    pub fn is_possible(&self) -> bool {
+        self.index & !(ar::INDEX_MASK | ar::PALETTE_SOURCE) == 0
+            && self.palette.iter().all(|value| value & !ar::PALETTE_MASK == 0)
+            && ar::MASKS
+                .iter()
+                .zip(self.registers)
+                .all(|(mask, value)| value & !mask == 0)
+    }
+
     /// Input status 1 was read: the next write is an index.
     pub fn reset_toggle(&mut self) {
         self.toggle = Toggle::Index;

@@ -3,9 +3,11 @@
 
 use super::spec::{self, ClockingMode, InputStatus1, MiscOutput, crtc as cr};
 use crate::clock::{Nanos, ticks};
+use serde::{Deserialize, Serialize};
 
 /// The CRT controller's registers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Crtc {
     pub index: u8,
     registers: [u8; cr::COUNT],

@@ -2,7 +2,8 @@
 //! The colour look-up table and its digital-to-analogue converter (INMOS IMSG171): 256 colours of three 6-bit components.
 
 /// Where the next access of the data port goes. The chip has one address and one colour register for both directions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Direction {
     /// The colour register is filled by the processor and goes to the table when it is full.
     Write,
@@ -13,8 +14,12 @@ enum Direction {
 /// Red, green and blue, six bits each.
 type Colour = [u8; 3];
 
-#[derive(Debug, Clone)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Dac {
+    #[serde(with = "table")]
     table: Box<[Colour; 256]>,
     /// The address register. It is one ahead of the colour register while reading.
     address: u8,
@@ -24,6 +29,25 @@ pub(super) struct Dac {
     direction: Direction,
     /// Pixel mask: ANDed to each pixel before the table.
     pub pixel_mask: u8,
+}
+
+/// The table as hexadecimal digits.
+mod table {
+    use super::Colour;
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(table: &[Colour; 256], serializer: S) -> Result<S::Ok, S::Error> {
+        crate::snapshot::hex::serialize(&table.as_flattened(), serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[Colour; 256]>, D::Error> {
+        let bytes: [u8; 3 * 256] = crate::snapshot::hex::deserialize(deserializer)?;
+        let mut table = Box::new([[0; 3]; 256]);
+        for (to, from) in table.iter_mut().zip(bytes.as_chunks::<3>().0) {
+            *to = *from;
+        }
+        Ok(table)
+    }
 }
 
 impl Default for Dac {
@@ -40,6 +64,11 @@ impl Default for Dac {
 }
 
 impl Dac {
+    /// Refuses a component that no colour has.
+    pub fn is_possible(&self) -> bool {
+        self.component < 3
+    }
+
     /// 3C8h written: the next data bytes fill the table from `address` on.
     pub fn set_write_address(&mut self, address: u8) {
         self.address = address;

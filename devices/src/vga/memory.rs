@@ -4,6 +4,8 @@
 //! A `u32` holds one byte of each plane, plane 0 in its low byte, so that all four planes are worked on at once.
 
 use super::spec::{GraphicsMisc, GraphicsMode, MemoryMode, PLANE_BYTES, graphics as gr};
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 
 /// The four low bits of `planes`, each widened to the byte of its plane.
 fn expand(planes: u8) -> u32 {
@@ -62,7 +64,8 @@ pub(super) struct Addressing {
 }
 
 /// The graphics controller's registers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Graphics {
     pub index: u8,
     registers: [u8; gr::MASKS.len()],
@@ -70,6 +73,15 @@ pub(super) struct Graphics {
 }
 
 impl Graphics {
+    /// Only bits that the chip keeps are set.
+    pub fn is_possible(&self) -> bool {
+        self.index <= gr::INDEX_MASK
+            && gr::MASKS
+                .iter()
+                .zip(self.registers)
+                .all(|(mask, value)| value & !mask == 0)
+    }
+
     /// The register that the index selects.
     pub fn read_register(&self) -> u8 {
         self.registers[usize::from(self.index & gr::INDEX_MASK)]
@@ -186,6 +198,24 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// All of it.
+    pub fn save(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|cell| cell.to_le_bytes()).collect()
+    }
+
+    /// Takes over what [`save`](Self::save) gave.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), BadState> {
+        let (cells, rest) = bytes.as_chunks::<4>();
+        must(
+            cells.len() == self.0.len() && rest.is_empty(),
+            "planes of another size",
+        )?;
+        for (to, from) in self.0.iter_mut().zip(cells) {
+            *to = u32::from_le_bytes(*from);
+        }
+        Ok(())
+    }
+
     fn get(&self, offset: usize) -> u32 {
         self.0.get(offset).copied().unwrap_or(0)
     }

@@ -7,6 +7,7 @@
 //! all of them ([`Kind::settled`]), for which a modern driver waits. A legacy driver does not: for it the medium owns a buffer
 //! meanwhile, and memory is touched only while the device's lock is held; so its reset needs to forget the jobs, no more.
 
+mod snapshot;
 pub mod spec;
 
 use super::transport::{self, Kind};
@@ -534,6 +535,15 @@ impl Kind for Block {
     fn reset(&mut self) {
         self.state = State {
             write_back: self.features & feature::FLUSH != 0,
+            under_way: vec![0; usize::from(self.queues)],
+            ..State::default()
+        };
+    }
+
+    fn reset_requests(&mut self) {
+        self.state = State {
+            features: self.state.features,
+            write_back: self.state.write_back,
             under_way: vec![0; usize::from(self.queues)],
             ..State::default()
         };

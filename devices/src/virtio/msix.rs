@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The MSI-X table of a function (PCI Local Bus Specification 3.0, section 6.8.2).
 
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Takes interrupt messages to the local APICs.
@@ -31,7 +33,8 @@ pub mod spec {
     pub const NO_VECTOR: u16 = 0xffff;
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Entry {
     address: u64,
     data: u32,
@@ -58,7 +61,54 @@ pub struct Msix {
     control: u16,
 }
 
+/// What a saved machine keeps of a table.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedMsix {
+    entries: Vec<Entry>,
+    pending: u64,
+    control: u16,
+}
+
 impl Msix {
+    /// The state.
+    pub fn save(&self) -> SavedMsix {
+        let Self {
+            sink: _,
+            entries,
+            pending,
+            control,
+        } = self;
+        SavedMsix {
+            entries: entries.clone(),
+            pending: *pending,
+            control: *control,
+        }
+    }
+
+    /// Takes over what [`save`](Self::save) gave.
+    pub fn restore(&mut self, saved: SavedMsix) -> Result<(), BadState> {
+        let SavedMsix {
+            entries,
+            pending,
+            control,
+        } = saved;
+        let possible = |entry: &Entry| entry.control & !spec::MASKED == 0 && entry.address & 3 == 0;
+        let beyond = pending.checked_shr(entries.len() as u32).unwrap_or(0);
+        must(
+            entries.len() == self.entries.len() && entries.iter().all(possible) && beyond == 0,
+            "a message table that the function does not have",
+        )?;
+        (self.entries, self.pending, self.control) = (entries, pending, control);
+        Ok(())
+    }
+
+    /// Whether the message control register is what was last set.
+    pub fn is_set_to(&self, control: u16) -> bool {
+        let bits = spec::ENABLE | spec::FUNCTION_MASK;
+        self.control & bits == control & bits
+    }
+
     /// A table of `vectors` masked entries, switched off.
     pub fn new(vectors: u16, sink: Arc<dyn MessageSink>) -> Self {
         Self {

@@ -11,6 +11,7 @@
 //! Bus mastering is not asked for before memory is touched: drivers from before 2010 do not switch it on.
 
 mod registers;
+mod snapshot;
 
 use super::Ram;
 use super::msix::{self, MessageSink, Msix};
@@ -20,6 +21,7 @@ use crate::line::IrqLine;
 use crate::pci::config::{ConfigSpace, Identity, command, reg};
 use crate::pci::{Function, Space};
 use registers::Window;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Where the parts stand in configuration space.
@@ -66,6 +68,8 @@ mod isr {
     pub const CONFIG: u8 = 2;
 }
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     isr: u8,
     device_feature_select: u32,
@@ -148,6 +152,13 @@ impl<K: Kind> VirtioPci<K> {
         self.interrupt(interrupts);
     }
 
+    /// Looks at all queues once, rung or not: a driver may have been told that it need not ring by whoever looked after it before.
+    pub fn look(&mut self) {
+        for queue in 0..self.transport.queues() {
+            self.notify(queue);
+        }
+    }
+
     /// The driver wrote 0 to the status: everything but what belongs to PCI starts anew.
     fn reset_device(&mut self) {
         self.transport.reset();
@@ -177,6 +188,13 @@ impl<K: Kind> VirtioPci<K> {
     }
 
     fn update_line(&mut self) {
+        let asserted = self.show_status();
+        self.line
+            .set(asserted && self.config.command() & command::INTX_DISABLE == 0);
+    }
+
+    /// Shows in the status register whether INTx# is wanted.
+    fn show_status(&mut self) -> bool {
         let asserted = self.state.isr != 0 && !self.msix.enabled();
         let status = self.config.u16(reg::STATUS);
         self.config.set_u16(
@@ -187,8 +205,7 @@ impl<K: Kind> VirtioPci<K> {
                 status & !STATUS_INTERRUPT
             },
         );
-        self.line
-            .set(asserted && self.config.command() & command::INTX_DISABLE == 0);
+        asserted
     }
 
     /// The interrupt status, which a read clears.

@@ -4,6 +4,7 @@
 
 mod driver;
 mod hostile;
+mod saved;
 
 use super::block::spec::{feature, request, status};
 use crate::block::{Chs, MediumError, Operation};

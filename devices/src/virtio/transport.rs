@@ -2,7 +2,9 @@
 //! What all virtio devices have in common, whatever bus they stand on: status, features and queues (VIRTIO 1.2, chapter 2).
 
 use super::{Broken, Ram};
-use virtio_queue::{Queue, QueueT};
+use crate::snapshot::{BadState, Busy, Snapshot, must};
+use serde::{Deserialize, Serialize};
+use virtio_queue::{Queue, QueueState, QueueT};
 
 /// Bits of the device status (2.1).
 pub mod status {
@@ -43,6 +45,8 @@ pub trait Kind: Send {
     fn start(&mut self, features: u64);
     /// Forgets the driver. Until the device has [settled](Kind::settled), requests of a modern driver may still move data.
     fn reset(&mut self);
+    /// Forgets the requests of a driver that broke the rules: they will never be handed back.
+    fn reset_requests(&mut self);
     /// After a reset: whether nothing that was under way touches memory any more.
     fn settled(&mut self) -> bool;
     /// Takes the requests that a queue holds.
@@ -103,6 +107,112 @@ pub struct Transport<K> {
     kind: K,
     // Volatile state.
     state: State,
+}
+
+/// What a saved machine keeps of a device and its queues.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedTransport<S> {
+    kind: S,
+    status: u8,
+    driver_features: u64,
+    queues: Vec<SavedQueue>,
+    generation: u8,
+}
+
+/// A queue. Descriptors and rings are in memory.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedQueue {
+    next_avail: u16,
+    next_used: u16,
+    event_idx: bool,
+    size: u16,
+    ready: bool,
+    descriptors: u64,
+    available: u64,
+    used: u64,
+}
+
+impl<K: Kind + Snapshot> Transport<K> {
+    /// The state.
+    pub fn save(&mut self) -> Result<SavedTransport<K::State>, Busy> {
+        let runs = self.runs();
+        // A reset that is not over yet is over when the medium lets go; what a broken device was asked for nobody waits for.
+        if !runs && !self.kind.settled() {
+            return Err(Busy);
+        }
+        let Self { ram: _, kind, state } = self;
+        if !runs && state.status & status::DRIVER_OK != 0 {
+            kind.reset_requests();
+        }
+        let State {
+            status,
+            left: _,
+            driver_features,
+            queues,
+            generation,
+        } = state;
+        let save = |queue: &Queue| {
+            let state = queue.state();
+            SavedQueue {
+                next_avail: state.next_avail,
+                next_used: state.next_used,
+                event_idx: state.event_idx_enabled,
+                size: state.size,
+                ready: state.ready,
+                descriptors: state.desc_table,
+                available: state.avail_ring,
+                used: state.used_ring,
+            }
+        };
+        Ok(SavedTransport {
+            kind: kind.snapshot()?,
+            status: *status,
+            driver_features: *driver_features,
+            generation: *generation,
+            queues: queues.iter().map(save).collect(),
+        })
+    }
+
+    /// Takes over what [`save`](Self::save) gave.
+    pub fn restore(&mut self, saved: SavedTransport<K::State>) -> Result<(), BadState> {
+        let SavedTransport {
+            kind,
+            status,
+            driver_features,
+            queues,
+            generation,
+        } = saved;
+        must(
+            queues.len() == self.state.queues.len(),
+            "queues that the virtio device does not have",
+        )?;
+        let restore = |saved: &SavedQueue| {
+            Queue::try_from(QueueState {
+                max_size: QUEUE_SIZE,
+                next_avail: saved.next_avail,
+                next_used: saved.next_used,
+                event_idx_enabled: saved.event_idx,
+                size: saved.size,
+                ready: saved.ready,
+                desc_table: saved.descriptors,
+                avail_ring: saved.available,
+                used_ring: saved.used,
+            })
+        };
+        let queues: Result<Vec<_>, _> = queues.iter().map(restore).collect();
+        let queues = queues.map_err(|_| BadState("a queue that no driver can set up"))?;
+        self.kind.restore(kind)?;
+        self.state = State {
+            status,
+            left: 0,
+            driver_features,
+            queues,
+            generation,
+        };
+        Ok(())
+    }
 }
 
 impl<K: Kind> Transport<K> {

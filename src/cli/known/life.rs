@@ -40,12 +40,19 @@ pub struct Stop {
     /// What becomes of its undo disks this time: discard, keep or commit
     #[arg(long, value_name = "ACTION")]
     undo: Option<UndoAction>,
+    /// Of a machine that is saved: delete its saved state
+    #[arg(long, conflicts_with = "undo")]
+    discard_saved: bool,
 }
 
 impl Stop {
     /// Runs the command: it ends when the machine's process has gone.
     pub fn run(&self) -> Result<u8, Error> {
         let machine = find(&self.name)?;
+        if self.discard_saved {
+            machine.discard_saved_state()?;
+            return Ok(exit::DONE);
+        }
         let task = match self.undo {
             Some(action) => machine.turn_off_with(action)?,
             None => machine.turn_off()?,

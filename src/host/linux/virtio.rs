@@ -11,6 +11,9 @@ use devices::virtio::block::{Block, spec};
 use devices::virtio::pci::VirtioPci;
 use std::sync::{Arc, Mutex};
 
+/// Its chip.
+pub type Function = VirtioPci<Block>;
+
 /// A disk on the PCI bus.
 pub struct Disk {
     _cord: Cord,

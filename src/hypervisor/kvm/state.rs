@@ -5,8 +5,11 @@ use super::super::Result;
 use super::call;
 use kvm_bindings as kb;
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use serde::{Deserialize, Serialize};
 
 /// The in-kernel PIC pair, I/O APIC and PIT.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ChipState {
     chips: [kb::kvm_irqchip; 3],
     pit: kb::kvm_pit_state2,
@@ -41,10 +44,14 @@ impl ChipState {
 }
 
 /// The registers of one processor.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct VcpuState {
     general: kb::kvm_regs,
     special: kb::kvm_sregs,
-    fpu: kb::kvm_fpu,
+    /// A saved processor has its extended state beside.
+    #[serde(skip)]
+    fpu: Option<kb::kvm_fpu>,
     extended: Option<kb::kvm_xcrs>,
     debug: kb::kvm_debugregs,
     events: kb::kvm_vcpu_events,
@@ -62,7 +69,7 @@ impl VcpuState {
         Ok(Self {
             general: call("KVM_GET_REGS", fd.get_regs())?,
             special: call("KVM_GET_SREGS", fd.get_sregs())?,
-            fpu: call("KVM_GET_FPU", fd.get_fpu())?,
+            fpu: Some(call("KVM_GET_FPU", fd.get_fpu())?),
             extended: fd.get_xcrs().ok(),
             debug: call("KVM_GET_DEBUGREGS", fd.get_debug_regs())?,
             events: call("KVM_GET_VCPU_EVENTS", fd.get_vcpu_events())?,
@@ -72,12 +79,30 @@ impl VcpuState {
         })
     }
 
+    /// Interrupts are on, and none is being delivered.
+    pub(super) fn takes_interrupts(&self) -> bool {
+        const INTERRUPT: u64 = 1 << 9;
+        let events = &self.events.interrupt;
+        self.general.rflags & INTERRUPT != 0 && events.injected == 0 && events.shadow == 0
+    }
+
+    /// The MSRs of a number.
+    pub(super) fn msrs(&self, index: u32) -> Vec<kb::kvm_msr_entry> {
+        self.msrs
+            .iter()
+            .filter(|msr| msr.index == index)
+            .copied()
+            .collect()
+    }
+
     pub(super) fn write(&self, fd: &VcpuFd) -> Result<()> {
         // Halted or waiting first, so that nothing written below starts the processor.
         call("KVM_SET_MP_STATE", fd.set_mp_state(self.run_state))?;
         call("KVM_SET_REGS", fd.set_regs(&self.general))?;
         call("KVM_SET_SREGS", fd.set_sregs(&self.special))?;
-        call("KVM_SET_FPU", fd.set_fpu(&self.fpu))?;
+        if let Some(fpu) = &self.fpu {
+            call("KVM_SET_FPU", fd.set_fpu(fpu))?;
+        }
         if let Some(extended) = &self.extended {
             call("KVM_SET_XCRS", fd.set_xcrs(extended))?;
         }
@@ -113,7 +138,7 @@ pub(super) fn write_msrs(fd: &VcpuFd, msrs: &[kb::kvm_msr_entry]) {
 }
 
 /// Hands over `msrs` in batches. `transfer` answers how many it took before one failed; the next batch starts behind that one.
-fn each_batch(msrs: &[kb::kvm_msr_entry], mut transfer: impl FnMut(&mut kb::Msrs) -> usize) {
+pub(super) fn each_batch(msrs: &[kb::kvm_msr_entry], mut transfer: impl FnMut(&mut kb::Msrs) -> usize) {
     let mut rest = msrs;
     while !rest.is_empty() {
         let Ok(mut batch) = kb::Msrs::from_entries(&rest[..rest.len().min(kb::KVM_MAX_MSR_ENTRIES)]) else {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A processor of KVM: run it, carry out its I/O, say why it stopped.
 
+use super::super::saved::CpuState;
 use super::super::{Exit, Fault, FlatEntry, IoHandler, Irqchip, Kick, Registers, Result, Segment, Vcpu};
+use super::saved::SavedCpu;
 use super::state::{VcpuState, write_msrs};
 use super::{call, kick, mtrr, probe};
 use kvm_bindings as kb;
@@ -19,6 +21,11 @@ pub struct KvmVcpu {
     address_bits: u32,
     /// What it was made with: a reset goes back to it.
     initial: VcpuState,
+    /// The PIC's vector that KVM was given last, unless it is known that the guest has got it: no register shows it.
+    offered: Option<u8>,
+    // What it can be saved by.
+    cpuid: kb::CpuId,
+    msrs: kb::MsrList,
 }
 
 impl KvmVcpu {
@@ -27,6 +34,7 @@ impl KvmVcpu {
         index: u8,
         irqchip: Irqchip,
         address_bits: u32,
+        cpuid: kb::CpuId,
         msrs: &kb::MsrList,
     ) -> Result<Self> {
         let initial = VcpuState::read(&fd, msrs)?;
@@ -36,6 +44,9 @@ impl KvmVcpu {
             irqchip,
             address_bits,
             initial,
+            offered: None,
+            cpuid,
+            msrs: msrs.clone(),
         })
     }
 
@@ -51,6 +62,7 @@ impl KvmVcpu {
         if pending && ready {
             let vector = io.acknowledge_interrupt();
             call("KVM_INTERRUPT", interrupt(&self.fd, vector))?;
+            self.offered = Some(vector);
         }
         Ok(())
     }
@@ -126,9 +138,15 @@ impl Vcpu for KvmVcpu {
             self.offer_interrupt(io)?;
             let page: *const kb::kvm_run = self.fd.get_kvm_run();
             let exit = match self.fd.run() {
-                Ok(exit) => exit,
+                Ok(exit) => {
+                    self.offered = None;
+                    exit
+                }
                 Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
                     self.fd.set_kvm_immediate_exit(0);
+                    if self.fd.get_kvm_run().ready_for_interrupt_injection != 0 {
+                        self.offered = None;
+                    }
                     return Ok(Exit::Kicked);
                 }
                 Err(error) => {
@@ -224,6 +242,21 @@ impl Vcpu for KvmVcpu {
             ..Default::default()
         };
         call("KVM_SET_REGS", self.fd.set_regs(&general))
+    }
+
+    fn save(&self) -> Result<CpuState> {
+        let saved = SavedCpu::read(&self.fd, &self.msrs, &self.cpuid, self.offered)?;
+        Ok(CpuState::Kvm(Box::new(saved)))
+    }
+
+    fn restore(&mut self, state: &CpuState) -> Result<()> {
+        let CpuState::Kvm(saved) = state;
+        saved.write(&self.fd, &self.cpuid)?;
+        if let Some(vector) = saved.offered() {
+            call("KVM_INTERRUPT", interrupt(&self.fd, vector))?;
+            self.offered = Some(vector);
+        }
+        Ok(())
     }
 
     fn registers(&self) -> Result<Registers> {

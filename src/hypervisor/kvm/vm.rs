@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A virtual machine of KVM: memory slots and interrupt controllers.
 
+use super::super::saved::VmState;
 use super::super::{Access, CpuidProfile, Irqchip, Message, Result, Vcpu, Vm};
+use super::saved::SavedVm;
 use super::state::ChipState;
 use super::vcpu::KvmVcpu;
 use super::{call, cpuid};
@@ -116,7 +118,7 @@ impl Vm for KvmVm {
         cpuid::for_vcpu(&mut cpuid, index, self.tsc_deadline, &self.profile);
         call("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid))?;
         let address_bits = cpuid::address_bits(&cpuid);
-        let vcpu = KvmVcpu::new(fd, index, self.irqchip, address_bits, &self.msrs)?;
+        let vcpu = KvmVcpu::new(fd, index, self.irqchip, address_bits, cpuid, &self.msrs)?;
         Ok(Box::new(vcpu))
     }
 
@@ -173,6 +175,16 @@ impl Vm for KvmVm {
             })
             .collect();
         set_routes(&self.fd, &entries)
+    }
+
+    fn save(&self) -> Result<VmState> {
+        let saved = SavedVm::read(&self.fd, self.irqchip == Irqchip::Kernel)?;
+        Ok(VmState::Kvm(Box::new(saved)))
+    }
+
+    fn restore(&self, state: &VmState) -> Result<()> {
+        let VmState::Kvm(saved) = state;
+        saved.write(&self.fd, self.irqchip == Irqchip::Kernel)
     }
 
     fn reset(&self) -> Result<()> {

@@ -47,6 +47,10 @@ impl Controllers {
         self.intr.load(Ordering::Acquire)
     }
 
+    pub fn tell(&self) {
+        self.intr.store(lock(&self.pic).pending(), Ordering::Release);
+    }
+
     pub fn reset(&self) {
         lock(&self.pic).reset();
         lock(&self.ioapic).reset();

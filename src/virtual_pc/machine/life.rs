@@ -47,14 +47,7 @@ impl VirtualMachine {
             )
         })?;
         match self.state()? {
-            MachineState::TurnedOff => {}
-            MachineState::Saved => {
-                return Err(Error::not_available(
-                    "starting from a saved state",
-                    "this program has no saved states yet",
-                )
-                .with_remedy("discard the saved state, and start the machine anew"));
-            }
+            MachineState::TurnedOff | MachineState::Saved => {}
             state => return Err(self.wrong_state(hresult::VM_E_VM_RUNNING, state)),
         }
         if let Err(error) = OpenOptions::new().write(true).open(&self.path) {
@@ -224,7 +217,11 @@ impl VirtualMachine {
         }
     }
 
-    fn task(&self, verb: &str, operation: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Task> {
+    pub(super) fn task(
+        &self,
+        verb: &str,
+        operation: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<Task> {
         let description = format!("{verb} {}", self.name()?);
         let task = Task::start(self.app.places(), description, move |_| operation())?;
         self.app.keep(&task);

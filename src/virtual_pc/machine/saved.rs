@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Saved states. This program cannot make one yet; those that a configuration brings along are known, and can be discarded.
+//! Saved states: where they are, and the members that make and discard them. What is in them is [`crate::saved_state`]'s.
 
 use super::VirtualMachine;
+use crate::machine::control::Command;
 use crate::virtual_pc::error::{Error, Result};
 use crate::virtual_pc::task::Task;
 use crate::virtual_pc::vmc::Vmc;
@@ -16,6 +17,19 @@ pub(super) fn file(vmc: &Vmc, folder: &Path) -> Option<PathBuf> {
 }
 
 impl VirtualMachine {
+    /// The saved state, for the machine's process.
+    pub(in crate::virtual_pc) fn saved_state(&self, vmc: &Vmc) -> Option<PathBuf> {
+        file(vmc, self.folder())
+    }
+
+    /// The saved state has become a running machine.
+    pub(in crate::virtual_pc) fn forget_saved_state(&self) -> Result<()> {
+        self.change(|vmc| {
+            place::put_file(vmc, PATH, None, self.folder());
+            Ok(())
+        })
+    }
+
     /// `IVMVirtualMachine::SavedStateFilePath`: its saved state.
     ///
     /// # Errors
@@ -39,16 +53,46 @@ impl VirtualMachine {
         })
     }
 
-    /// `IVMVirtualMachine::Save`: saves its state. Refused as documented when it cannot be meant, and not available otherwise.
+    /// `IVMVirtualMachine::Save`: saves its state and ends its process. If the task fails the machine goes on, unless its result says
+    /// otherwise.
     ///
     /// # Errors
-    /// `VM_E_VM_NOT_RUNNING`, else `E_NOTIMPL`.
+    /// At once: `VM_E_VM_NOT_RUNNING`, `HRESULT_FROM_WIN32(ERROR_ACCESS_DENIED)` if this user may not change its configuration,
+    /// `VM_E_VM_UNKNOWN`. By the task: `E_FAIL` with the cause.
     pub fn save(&self) -> Result<Task> {
         self.must_run()?;
-        Err(
-            Error::not_available("IVMVirtualMachine::Save", "the devices have no saved states yet")
-                .with_remedy("pause the machine, or turn it off"),
-        )
+        if let Err(error) = std::fs::OpenOptions::new().write(true).open(&self.path) {
+            return Err(Error::of_file(hresult::ERROR_ACCESS_DENIED, &self.path, error));
+        }
+        let machine = self.clone();
+        self.task("save", move || machine.save_now())
+    }
+
+    fn save_now(&self) -> Result<()> {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = self.folder().join(format!("{stem}.vsv"));
+        // The name is noted first: the file counts from the moment that it is there.
+        self.change(|vmc| {
+            place::put_file(vmc, PATH, Some(&path), self.folder());
+            Ok(())
+        })?;
+        let order = Command::Save { path: path.clone() };
+        match self.instance().command_however_long(&order)? {
+            Ok(_) => {}
+            Err(error) => return Err(Error::new(hresult::E_FAIL, error.to_string())),
+        }
+        self.instance().wait_for_end()?;
+        if path.is_file() {
+            return Ok(());
+        }
+        Err(Error::of_file(
+            hresult::E_FAIL,
+            &path,
+            format!(
+                "the machine has ended, and its state is not whole; its log is {}",
+                self.instance().log().display()
+            ),
+        ))
     }
 
     fn no_saved_state(&self) -> Error {

@@ -138,7 +138,8 @@ impl VirtualMachine {
     /// gone, `E_HANDLE` if it is in use, `VM_E_VM_UNKNOWN`.
     pub fn merge_undo_disks(&self) -> Result<Task> {
         let vmc = self.configuration()?;
-        self.must_be_off(hresult::VM_E_VM_RUNNING)?;
+        // What a saved state depends on stays as it is.
+        self.must_be_idle(hresult::VM_E_VM_RUNNING)?;
         for place in places_of(&vmc, DriveType::HardDisk) {
             let (Some(disk), Some(undo)) = self.disk_and_undo(&vmc, place) else {
                 continue;

@@ -6,13 +6,19 @@ use crate::ide::bus_master::{Claim, Direction};
 use crate::ide::drive::{AtaDevice, Next, Start};
 use crate::ide::registers::TaskFile;
 use crate::ide::spec::Status;
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Bytes in a command packet.
 const PACKET: usize = 12;
 
+/// Bytes of a device's buffer, at most.
+const LONGEST: usize = 256 << 10;
+
 /// What the selected device is doing.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Protocol {
     /// Nothing: BSY and DRQ are 0.
     #[default]
@@ -32,6 +38,7 @@ pub(super) enum Protocol {
     /// Data by DMA. Nothing has moved, and it is not decided yet who moves it.
     Dma(Direction),
     /// Data by DMA, which the device's medium moves.
+    #[serde(skip)]
     Straight(Direction, Claim),
     /// Data to the host by DMA, which the channel moves.
     DmaIn(Piece),
@@ -42,13 +49,19 @@ pub(super) enum Protocol {
 }
 
 /// A device's buffer and how much of it has moved. An empty one means that the device has been asked and is busy.
-#[derive(Default)]
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Piece {
+    #[serde(with = "crate::snapshot::hex")]
     buffer: Vec<u8>,
     moved: usize,
 }
 
 impl Piece {
+    fn is_possible(&self) -> bool {
+        self.moved <= self.buffer.len() && self.buffer.len() <= LONGEST
+    }
+
     fn new(buffer: Vec<u8>) -> Self {
         Self { buffer, moved: 0 }
     }
@@ -59,6 +72,8 @@ impl Piece {
 }
 
 /// A device's buffer, cut into DRQ blocks.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Blocks {
     piece: Piece,
     /// Where the DRQ block at hand ends.
@@ -118,6 +133,27 @@ impl From<Start> for Protocol {
 }
 
 impl Protocol {
+    /// The medium itself is at work.
+    pub(super) fn is_straight(&self) -> bool {
+        matches!(self, Self::Straight(..))
+    }
+
+    /// Refuses what no channel can be in.
+    pub(super) fn check(&self) -> Result<(), BadState> {
+        let good = match self {
+            Self::Idle | Self::Reset | Self::NonData | Self::Dma(_) => true,
+            Self::Straight(..) => false,
+            Self::PioIn(blocks) | Self::PioOut { blocks, .. } => {
+                blocks.piece.is_possible()
+                    && (blocks.piece.moved..=blocks.piece.buffer.len()).contains(&blocks.end)
+                    && blocks.block > 0
+            }
+            Self::DmaIn(piece) | Self::DmaOut(piece) => piece.is_possible(),
+            Self::Packet { packet: _, received } => *received < PACKET,
+        };
+        must(good, "a step of a protocol that no IDE channel comes to")
+    }
+
     /// DMA, which the channel moves piece by piece.
     fn in_pieces(direction: Direction) -> Self {
         match direction {

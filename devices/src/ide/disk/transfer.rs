@@ -6,6 +6,8 @@ use crate::block::{Completion, Data, MediumError, Operation, Segment};
 use crate::ide::drive::{Fault, Next};
 use crate::ide::registers::{Addressing, TaskFile};
 use crate::ide::spec::{Error, SECTOR};
+use crate::snapshot::{BadState, must};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Sectors in one request at most: 256 KiB.
@@ -15,7 +17,8 @@ const PIECE: u64 = 512;
 const DEPTH: usize = 2;
 
 /// What comes after a read's last sector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum ReadEnd {
     /// Nothing: PIO data-in.
     Silent,
@@ -43,7 +46,59 @@ pub(super) struct Reads {
     flights: VecDeque<(u64, Flight)>,
 }
 
+/// What a saved machine keeps of a read.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedReads {
+    addressing: Addressing,
+    end_with: ReadEnd,
+    oldest: u64,
+    next: u64,
+    end: u64,
+}
+
 impl Reads {
+    /// What has been read and not passed on is read again.
+    pub(super) fn save(&self) -> SavedReads {
+        let Self {
+            addressing,
+            end_with,
+            oldest,
+            next,
+            end,
+            flights,
+        } = self;
+        SavedReads {
+            addressing: *addressing,
+            end_with: *end_with,
+            oldest: *oldest,
+            next: flights.front().map_or(*next, |(first, _)| *first),
+            end: *end,
+        }
+    }
+
+    pub(super) fn restore(saved: SavedReads, sectors: u64) -> Result<Self, BadState> {
+        let SavedReads {
+            addressing,
+            end_with,
+            oldest,
+            next,
+            end,
+        } = saved;
+        must(
+            oldest <= next && next <= end && end <= sectors,
+            "a read that is not on the disk",
+        )?;
+        Ok(Self {
+            addressing,
+            end_with,
+            oldest,
+            next,
+            end,
+            flights: VecDeque::with_capacity(DEPTH),
+        })
+    }
+
     pub(super) fn new(addressing: Addressing, first: u64, count: u64, end_with: ReadEnd) -> Self {
         Self {
             addressing,
@@ -115,7 +170,8 @@ impl Reads {
 }
 
 /// What makes writes durable before their command ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum Flush {
     /// Nothing: the write cache is on.
     None,
@@ -137,7 +193,60 @@ pub(super) struct Writes {
     failed: Option<(u64, MediumError)>,
 }
 
+/// What a saved machine keeps of a write.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedWrites {
+    addressing: Addressing,
+    next: u64,
+    end: u64,
+    flush: Flush,
+    failed: Option<(u64, MediumError)>,
+}
+
 impl Writes {
+    pub(super) fn save(&self) -> SavedWrites {
+        let Self {
+            addressing,
+            next,
+            end,
+            // None: the disk is not saved while there are any.
+            under_way: _,
+            flush,
+            failed,
+        } = self;
+        SavedWrites {
+            addressing: *addressing,
+            next: *next,
+            end: *end,
+            flush: *flush,
+            failed: *failed,
+        }
+    }
+
+    pub(super) fn restore(saved: SavedWrites, sectors: u64) -> Result<Self, BadState> {
+        let SavedWrites {
+            addressing,
+            next,
+            end,
+            flush,
+            failed,
+        } = saved;
+        let inside = failed.is_none_or(|(first, _)| first <= end);
+        must(
+            next <= end && end <= sectors && inside,
+            "a write that is not on the disk",
+        )?;
+        Ok(Self {
+            addressing,
+            next,
+            end,
+            under_way: 0,
+            flush,
+            failed,
+        })
+    }
+
     pub(super) fn new(addressing: Addressing, first: u64, count: u64, durable: bool) -> Self {
         Self {
             addressing,
@@ -162,7 +271,7 @@ impl Writes {
     /// The next `len` bytes go to the medium; says where.
     pub(super) fn hand_over(&mut self, len: usize) -> u64 {
         let offset = self.next * SECTOR as u64;
-        self.next += (len / SECTOR) as u64;
+        self.next = self.end.min(self.next + (len / SECTOR) as u64);
         self.under_way += 1;
         offset
     }

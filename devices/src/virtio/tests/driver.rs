@@ -61,6 +61,26 @@ pub struct Driver {
     pub next: u64,
 }
 
+fn device(
+    ram: &Ram,
+    medium: &TestMedium,
+    wire: &Wire,
+    messages: &Arc<Mutex<Vec<u32>>>,
+    queues: u16,
+) -> VirtioPci<Block> {
+    let seen = messages.clone();
+    let sink = move |_, data| lock(&seen).push(data);
+    let block = Block::new(Box::new(medium.clone()), "a serial number of 24 B.", queues);
+    VirtioPci::new(
+        spec::DEVICE_TYPE,
+        0x01_00_00,
+        block,
+        ram.clone(),
+        wire.driver(),
+        Arc::new(sink),
+    )
+}
+
 impl Driver {
     /// A machine with the disk, not set up yet, whose medium reaches memory.
     pub fn plugged(medium: TestMedium, queues: u16) -> Self {
@@ -76,17 +96,7 @@ impl Driver {
         };
         let wire = Wire::new(|_| {});
         let messages = Arc::new(Mutex::new(Vec::new()));
-        let seen = messages.clone();
-        let sink = move |_, data| lock(&seen).push(data);
-        let block = Block::new(Box::new(medium.clone()), "a serial number of 24 B.", queues);
-        let mut device = VirtioPci::new(
-            spec::DEVICE_TYPE,
-            0x01_00_00,
-            block,
-            ram.clone(),
-            wire.driver(),
-            Arc::new(sink),
-        );
+        let mut device = device(&ram, &medium, &wire, &messages, queues);
         device
             .config_mut()
             .write(reg::COMMAND, &(command::IO | command::MEMORY).to_le_bytes());
@@ -101,6 +111,11 @@ impl Driver {
             legacy: false,
             next: BUFFERS,
         }
+    }
+
+    /// Another device in the same place, as after power-on. The old one lets go of the wire when it is dropped.
+    pub fn sibling(&self) -> VirtioPci<Block> {
+        device(&self.ram, &self.medium, &self.wire, &self.messages, 1)
     }
 
     /// A disk of `data` with one queue, driven by a modern driver that takes all features that are offered, but for `without`.
