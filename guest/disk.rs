@@ -143,7 +143,11 @@ impl<'a> Runner<'a> {
         while self.under_way > 0 {
             let seen = cpu::interrupts();
             let mut reaped = false;
-            while let Some(slot) = self.disk.reap()? {
+            // No more than could be under way: what completes as fast as it is begun must not keep the rest from its turn.
+            for _ in 0..slots {
+                let Some(slot) = self.disk.reap()? else {
+                    break;
+                };
                 reaped = true;
                 let now = self.end(slot)?;
                 self.begin(slot, now)?;

@@ -47,8 +47,8 @@ impl<'a> Canvas<'a> {
 fn font(size: f64) -> &'static MonoFont<'static> {
     match size {
         size if size >= 20.0 => &ascii::FONT_10X20,
-        size if size >= 15.0 => &ascii::FONT_8X13_BOLD,
-        _ => &ascii::FONT_7X13,
+        size if size >= 15.0 => &ascii::FONT_7X13_BOLD,
+        _ => &ascii::FONT_6X13,
     }
 }
 

@@ -11,13 +11,19 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 const SIZE: (u32, u32) = (1000, 720);
-const COLORS: [RGBColor; 6] = [
+const COLORS: [RGBColor; 12] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 99, 20),
     RGBColor(44, 140, 44),
     RGBColor(190, 39, 40),
     RGBColor(128, 90, 170),
     RGBColor(110, 110, 110),
+    RGBColor(230, 170, 20),
+    RGBColor(20, 160, 170),
+    RGBColor(220, 100, 170),
+    RGBColor(120, 80, 40),
+    RGBColor(0, 0, 90),
+    RGBColor(150, 160, 30),
 ];
 
 /// Why there is no chart.
@@ -141,6 +147,7 @@ impl Lines {
         let most = values().fold(0.0, f64::max).max(least * 2.0);
         let mut chart = ChartBuilder::on(area)
             .margin(12)
+            .margin_right(36)
             .caption("Latency", ("sans-serif", 20))
             .x_label_area_size(40)
             .y_label_area_size(80)
@@ -181,6 +188,7 @@ impl Lines {
         let most = all().map(|(_, rate)| *rate).fold(1.0, f64::max);
         let mut chart = ChartBuilder::on(area)
             .margin(12)
+            .margin_right(36)
             .caption("Requests a second", ("sans-serif", 20))
             .x_label_area_size(40)
             .y_label_area_size(80)

@@ -28,6 +28,9 @@ pub struct Args {
     /// Times that a machine is started
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Start machines by direct boot only, not by SeaBIOS
+    #[arg(long)]
+    without_seabios: bool,
     /// Print JSON, in fio's fields
     #[arg(long)]
     json: bool,
@@ -99,7 +102,9 @@ impl Args {
         let (mut boots, mut firmware_boots) = (Histogram::new(), Histogram::new());
         let mut memory = Vec::new();
         let disk = boot_disk()?;
-        let firmware = image::load(Kind::System, None).is_ok() && image::load(Kind::Vga, None).is_ok();
+        let firmware = !self.without_seabios
+            && image::load(Kind::System, None).is_ok()
+            && image::load(Kind::Vga, None).is_ok();
         for round in 0..self.rounds {
             if stop.stopped() {
                 break;
@@ -181,7 +186,10 @@ fn print(jobs: &[JobReport], memory: Option<u64>) {
     println!("{:16} {:>12} {:>12} {:>12} {:>12}", "", "median", "99 %", "least", "most");
     for job in jobs {
         let latency = &job.read.clat_ns;
-        let micros = |nanos: u64| format!("{:.2} us", nanos as f64 / 1e3);
+        let micros = |nanos: u64| match nanos {
+            0..10_000_000 => format!("{:.2} us", nanos as f64 / 1e3),
+            _ => format!("{:.1} ms", nanos as f64 / 1e6),
+        };
         println!(
             "{:16} {:>12} {:>12} {:>12} {:>12}  {}",
             job.jobname,
