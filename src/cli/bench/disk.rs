@@ -225,6 +225,9 @@ impl Args {
         if self.verify && blocks < u64::from(self.iodepth) {
             return Err(Error::Use("--verify needs at least --iodepth blocks in --size".to_owned()));
         }
+        if self.step.is_some_and(|step| step == 0 || !step.is_multiple_of(block)) {
+            return Err(Error::Use("--step must be a multiple of --bs".to_owned()));
+        }
         let time = self.time();
         Ok(Job {
             device: match (self.level, self.pio) {
