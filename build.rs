@@ -16,7 +16,15 @@ fn main() {
     let script = root.join("guest/link.ld");
     let mut rustc = Command::new(variable("RUSTC"));
     rustc.arg(root.join("guest/main.rs"));
-    rustc.args(["--crate-name", "guest", "--crate-type", "bin", "--edition", "2024", "--target"]);
+    rustc.args([
+        "--crate-name",
+        "guest",
+        "--crate-type",
+        "bin",
+        "--edition",
+        "2024",
+        "--target",
+    ]);
     rustc.arg(variable("TARGET"));
     // One address for all, no operating system, the same bytes from every folder.
     for option in [
@@ -34,9 +42,13 @@ fn main() {
     ] {
         rustc.args(["-C", option]);
     }
-    rustc.arg("-C").arg(format!("link-arg=-Wl,-T,{}", script.display()));
+    rustc
+        .arg("-C")
+        .arg(format!("link-arg=-Wl,-T,{}", script.display()));
     rustc.arg(format!("--remap-path-prefix={}=.", root.display()));
-    rustc.arg("-o").arg(PathBuf::from(variable("OUT_DIR")).join("guest.elf"));
+    rustc
+        .arg("-o")
+        .arg(PathBuf::from(variable("OUT_DIR")).join("guest.elf"));
     match rustc.status() {
         Ok(status) if status.success() => {}
         outcome => {

@@ -16,7 +16,10 @@ pub struct Line {
 impl Line {
     /// An empty one.
     pub fn new() -> Self {
-        let mut line = Self { text: [0; 1000], len: 0 };
+        let mut line = Self {
+            text: [0; 1000],
+            len: 0,
+        };
         let _ = line.write_str("vpcbench ");
         line
     }

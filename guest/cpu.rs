@@ -138,7 +138,10 @@ impl Area {
 
     /// A part of it.
     pub fn part(&self, offset: u64, len: u64) -> Self {
-        assert!(offset.checked_add(len).is_some_and(|end| end <= self.len), "a part beyond its area");
+        assert!(
+            offset.checked_add(len).is_some_and(|end| end <= self.len),
+            "a part beyond its area"
+        );
         Self {
             start: self.start + offset,
             len,
@@ -146,7 +149,10 @@ impl Area {
     }
 
     fn at<T>(&self, offset: u64) -> *mut T {
-        assert!(offset + size_of::<T>() as u64 <= self.len, "an access beyond its area");
+        assert!(
+            offset + size_of::<T>() as u64 <= self.len,
+            "an access beyond its area"
+        );
         (self.start + offset) as *mut T
     }
 
@@ -166,7 +172,7 @@ impl Area {
     ///
     /// # Safety
     /// It is memory, and no device writes there while the slice lives.
-    pub unsafe fn bytes(&self) -> &mut [u8] {
+    pub unsafe fn bytes<'a>(&self) -> &'a mut [u8] {
         // SAFETY: as `new` was promised; the caller says that it is nobody else's meanwhile.
         unsafe { core::slice::from_raw_parts_mut(self.start as *mut u8, self.len as usize) }
     }

@@ -81,8 +81,9 @@ static mut ACCOUNT: Account = Account {
 
 /// Runs a job.
 pub fn run(job: &Job, disk: &mut dyn Disk, memory: &Area, clock: &mut Clock) -> Result<(), Failure> {
+    let account = &raw mut ACCOUNT;
     // SAFETY: the guest has one thread and comes here once.
-    let account = unsafe { &mut *(&raw mut ACCOUNT) };
+    let account = unsafe { &mut *account };
     Runner::new(job, disk, memory, *clock, account)?.run()
 }
 
@@ -101,7 +102,13 @@ struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn new(job: &'a Job, disk: &'a mut dyn Disk, memory: &'a Area, clock: Clock, account: &'a mut Account) -> Result<Self, Failure> {
+    fn new(
+        job: &'a Job,
+        disk: &'a mut dyn Disk,
+        memory: &'a Area,
+        clock: Clock,
+        account: &'a mut Account,
+    ) -> Result<Self, Failure> {
         let slots = u64::from(job.depth) * u64::from(job.jobs);
         if slots == 0 || slots > SLOTS as u64 || slots > disk.depth() as u64 {
             return Err(Failure::Device("the device has no room for as many requests"));
@@ -109,7 +116,11 @@ impl<'a> Runner<'a> {
         if u64::from(job.block) * slots > memory.len() {
             return Err(Failure::Memory);
         }
-        if job.block == 0 || job.block % SECTOR as u32 != 0 || job.blocks() == 0 || job.size > disk.sectors() * SECTOR_BYTES {
+        if job.block == 0
+            || !job.block.is_multiple_of(SECTOR as u32)
+            || job.blocks() == 0
+            || job.size > disk.sectors() * SECTOR_BYTES
+        {
             return Err(Failure::Small);
         }
         Ok(Self {
@@ -241,7 +252,8 @@ impl<'a> Runner<'a> {
         let buffer = self.buffer(slot);
         // SAFETY: the slot's request is done.
         let data = unsafe { buffer.bytes() };
-        pattern::check(data, self.job.seed, self.sector(block), round).map_err(|(sector, wrong)| Failure::Content(sector, wrong))
+        pattern::check(data, self.job.seed, self.sector(block), round)
+            .map_err(|(sector, wrong)| Failure::Content(sector, wrong))
     }
 
     /// Reads all that was written, one block after the other; the sectors.
@@ -297,7 +309,12 @@ pub fn tell(name: &str, histogram: &Histogram) {
     if histogram.count() == 0 {
         return;
     }
-    say!("latency {name} sum={} min={} max={}", histogram.sum(), histogram.min(), histogram.max());
+    say!(
+        "latency {name} sum={} min={} max={}",
+        histogram.sum(),
+        histogram.min(),
+        histogram.max()
+    );
     let new = || {
         let mut line = Line::new();
         let _ = write!(line, "classes {name}");

@@ -49,7 +49,11 @@ pub fn measure(clock: &Clock, count: u32) {
             }
             let woken = cpu::counter();
             let at = if halt { woken } else { cpu::interrupted_at() };
-            histogram.add(clock.nanos(at.wrapping_sub(begun)).saturating_sub(u64::from(WAIT)));
+            histogram.add(
+                clock
+                    .nanos(at.wrapping_sub(begun))
+                    .saturating_sub(u64::from(WAIT)),
+            );
         }
         tell(name, histogram);
     }
@@ -57,8 +61,9 @@ pub fn measure(clock: &Clock, count: u32) {
 }
 
 fn fresh() -> &'static mut Histogram {
+    let histogram = &raw mut LATENCIES;
     // SAFETY: the guest has one thread, and each measurement lets go of it before the next.
-    let histogram = unsafe { &mut *(&raw mut LATENCIES) };
+    let histogram = unsafe { &mut *histogram };
     *histogram = Histogram::new();
     histogram
 }

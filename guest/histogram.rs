@@ -148,7 +148,10 @@ mod tests {
         }
         for nanos in (0..100_000).chain((0..36).map(|power| 3 << power >> 1)) {
             let middle = middle(class(nanos));
-            assert!(middle.abs_diff(nanos) as f64 <= nanos as f64 * 0.008, "{nanos} {middle}");
+            assert!(
+                middle.abs_diff(nanos) as f64 <= nanos as f64 * 0.008,
+                "{nanos} {middle}"
+            );
         }
         assert_eq!(class(u64::MAX), CLASSES - 1);
     }
@@ -163,7 +166,12 @@ mod tests {
             assert!(found.abs_diff(nanos) * 100 <= nanos, "{parts} {found}");
         }
         assert_eq!(
-            (histogram.count(), histogram.sum(), histogram.min(), histogram.max()),
+            (
+                histogram.count(),
+                histogram.sum(),
+                histogram.min(),
+                histogram.max()
+            ),
             (1000, 500_500_000, 1000, 1_000_000)
         );
     }
@@ -177,6 +185,9 @@ mod tests {
         }
         one.merge(&other);
         assert!(one.classes().eq(both.classes()));
-        assert_eq!((one.count(), one.sum(), one.min(), one.max()), (5000, both.sum(), 0, 4999));
+        assert_eq!(
+            (one.count(), one.sum(), one.min(), one.max()),
+            (5000, both.sum(), 0, 4999)
+        );
     }
 }

@@ -58,7 +58,8 @@ impl Ide {
     /// Finds the drive and makes it ready. `memory` is for the table, a page of it.
     pub fn new(device: Device, poll: bool, memory: &Area) -> Result<Self, Failure> {
         const IDE_CLASS: u32 = 0x0101;
-        let function = Function::find(|_, class| class >> 8 == IDE_CLASS).ok_or(Failure::Device("there is no IDE controller"))?;
+        let function = Function::find(|_, class| class >> 8 == IDE_CLASS)
+            .ok_or(Failure::Device("there is no IDE controller"))?;
         function.enable();
         let channel = u8::from(device == Device::Dvd);
         let mut ide = Self {
@@ -79,7 +80,11 @@ impl Ide {
         if ide.status() == 0xff {
             return Err(Failure::Device("there is no drive"));
         }
-        if device == Device::Dvd { ide.start_disc()? } else { ide.start_disk()? }
+        if device == Device::Dvd {
+            ide.start_disc()?
+        } else {
+            ide.start_disk()?
+        }
         cpu::out8(ide.control, if poll { NO_INTERRUPT } else { 0 });
         Ok(ide)
     }
@@ -137,7 +142,9 @@ impl Ide {
             found = cpu::in8(self.base + 7);
         }
         if found & (status::ERR | status::DF) != 0 || found & wanted != wanted {
-            return Err(Failure::Request(u32::from(found) << 8 | u32::from(cpu::in8(self.base + 1))));
+            return Err(Failure::Request(
+                u32::from(found) << 8 | u32::from(cpu::in8(self.base + 1)),
+            ));
         }
         Ok(found)
     }
@@ -159,7 +166,11 @@ impl Ide {
     /// The registers of a command, in the form that the address and the count need.
     fn command(&self, sector: u64, count: u64, short: u8, long: u8) {
         let extended = sector + count > 1 << 28 || count > 256;
-        let (device, command) = if extended { (0x40, long) } else { (0xe0 | (sector >> 24) as u8, short) };
+        let (device, command) = if extended {
+            (0x40, long)
+        } else {
+            (0xe0 | (sector >> 24) as u8, short)
+        };
         self.out(6, device);
         if extended {
             self.out(2, (count >> 8) as u8);
@@ -209,7 +220,10 @@ impl Ide {
         cpu::out8(self.master + 2, 0x66);
         let before = cpu::interrupts_of(self.vector);
         if self.device == Device::Dvd {
-            let (sector, count) = ((transfer.sector / DISC_SECTOR) as u32, (count / DISC_SECTOR) as u16);
+            let (sector, count) = (
+                (transfer.sector / DISC_SECTOR) as u32,
+                (count / DISC_SECTOR) as u16,
+            );
             let mut read10 = [0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             read10[2..6].copy_from_slice(&sector.to_be_bytes());
             read10[7..9].copy_from_slice(&count.to_be_bytes());
@@ -243,7 +257,9 @@ impl Ide {
         cpu::out8(self.master + 2, 0x64);
         let found = cpu::in8(self.base + 7);
         if found & (status::ERR | status::DF | status::DRQ | status::BSY) != 0 || state & 2 != 0 {
-            return Err(Failure::Request(u32::from(state) << 16 | u32::from(found) << 8 | u32::from(cpu::in8(self.base + 1))));
+            return Err(Failure::Request(
+                u32::from(state) << 16 | u32::from(found) << 8 | u32::from(cpu::in8(self.base + 1)),
+            ));
         }
         self.under_way = None;
         Ok(Some(slot))
@@ -255,7 +271,12 @@ impl Ide {
         let data = unsafe { transfer.buffer.bytes() };
         let mut before = cpu::interrupts_of(self.vector);
         if transfer.write {
-            self.command(transfer.sector, count, command::WRITE_MULTIPLE, command::WRITE_MULTIPLE_EXT);
+            self.command(
+                transfer.sector,
+                count,
+                command::WRITE_MULTIPLE,
+                command::WRITE_MULTIPLE_EXT,
+            );
             // There is no interrupt before the first block.
             self.ready(status::DRQ)?;
             for block in data.chunks(512 * MULTIPLE) {
@@ -264,7 +285,12 @@ impl Ide {
                 self.ready_or_wait(0, before)?;
             }
         } else {
-            self.command(transfer.sector, count, command::READ_SECTORS_MULTIPLE, command::READ_MULTIPLE_EXT);
+            self.command(
+                transfer.sector,
+                count,
+                command::READ_SECTORS_MULTIPLE,
+                command::READ_MULTIPLE_EXT,
+            );
             for block in data.chunks_mut(512 * MULTIPLE) {
                 self.ready_or_wait(status::DRQ, before)?;
                 before = cpu::interrupts_of(self.vector);
@@ -286,7 +312,11 @@ impl Disk for Ide {
     }
 
     fn submit(&mut self, transfer: &Transfer<'_>) -> Result<(), Failure> {
-        if self.device == Device::Pio { self.submit_pio(transfer) } else { self.submit_dma(transfer) }
+        if self.device == Device::Pio {
+            self.submit_pio(transfer)
+        } else {
+            self.submit_dma(transfer)
+        }
     }
 
     fn kick(&mut self) {}

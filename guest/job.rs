@@ -309,7 +309,11 @@ mod tests {
                     }
                 }
                 let told = (0..job.blocks()).filter_map(|place| job.last_write(0, place, issued));
-                assert!(last.into_iter().eq(told.map(|r| (r.block, r.round)).collect::<std::collections::BTreeMap<_, _>>()));
+                assert!(
+                    last.into_iter().eq(told
+                        .map(|r| (r.block, r.round))
+                        .collect::<std::collections::BTreeMap<_, _>>())
+                );
             }
         }
     }

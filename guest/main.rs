@@ -36,8 +36,13 @@ extern "C" fn main(start_info: u32) -> ! {
     // SAFETY: the loader's structure.
     let info = unsafe { StartInfo::new(start_info) };
     let line = info.command_line();
-    let words = || line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
-    let mode = words().find(|(key, _)| *key == "mode").map_or("hello", |(_, value)| value);
+    let words = || {
+        line.split_ascii_whitespace()
+            .filter_map(|word| word.split_once('='))
+    };
+    let mode = words()
+        .find(|(key, _)| *key == "mode")
+        .map_or("hello", |(_, value)| value);
     if mode == "hello" {
         say!("hello");
     } else {
@@ -45,15 +50,21 @@ extern "C" fn main(start_info: u32) -> ! {
         cpu::open_interrupts();
         let mut clock = Clock::new();
         if mode == "machine" {
-            let count = words().find(|(key, _)| *key == "count").and_then(|(_, value)| value.parse().ok());
+            let count = words()
+                .find(|(key, _)| *key == "count")
+                .and_then(|(_, value)| value.parse().ok());
             exits::measure(&clock, count.unwrap_or(10_000));
             say!("done");
         } else {
             match measure_disk(line, &info, &mut clock) {
                 Ok(()) => say!("done"),
                 Err(Failure::Device(what)) => say!("failed {what}"),
-                Err(Failure::Request(code)) => say!("failed the device answered a request with error {code:#x}"),
-                Err(Failure::Memory) => say!("failed the machine has too little memory for the requests' buffers"),
+                Err(Failure::Request(code)) => {
+                    say!("failed the device answered a request with error {code:#x}")
+                }
+                Err(Failure::Memory) => {
+                    say!("failed the machine has too little memory for the requests' buffers")
+                }
                 Err(Failure::Small) => say!("failed the disk is too small"),
                 Err(Failure::Content(sector, wrong)) => say!("failed verify: sector {sector} {wrong}"),
             }
@@ -73,7 +84,10 @@ fn measure_disk(line: &str, info: &StartInfo, clock: &mut Clock) -> Result<(), F
     if memory.len() <= virtio::MEMORY {
         return Err(Failure::Memory);
     }
-    let (own, buffers) = (memory.part(0, virtio::MEMORY), virtio::MEMORY.next_multiple_of(0x1_0000));
+    let (own, buffers) = (
+        memory.part(0, virtio::MEMORY),
+        virtio::MEMORY.next_multiple_of(0x1_0000),
+    );
     if memory.len() <= buffers {
         return Err(Failure::Memory);
     }

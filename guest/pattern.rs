@@ -60,7 +60,9 @@ pub fn fill(data: &mut [u8], seed: u64, first: u64, round: u64) {
 pub fn check(data: &[u8], seed: u64, first: u64, round: Option<u64>) -> Result<(), (u64, Wrong)> {
     for (sector, bytes) in (first..).zip(data.chunks_exact(SECTOR)) {
         let read = |index: usize| {
-            let bytes = bytes.get(8 * index..8 * index + 8).and_then(|bytes| bytes.try_into().ok());
+            let bytes = bytes
+                .get(8 * index..8 * index + 8)
+                .and_then(|bytes| bytes.try_into().ok());
             bytes.map_or(0, u64::from_le_bytes)
         };
         let found = read(2);
@@ -72,7 +74,8 @@ pub fn check(data: &[u8], seed: u64, first: u64, round: Option<u64>) -> Result<(
             Some(Wrong::Stale { round: found })
         } else {
             let mut words = bytes.chunks_exact(8).enumerate();
-            let differs = words.find(|(index, bytes)| **bytes != word(seed, sector, found, *index).to_le_bytes());
+            let differs =
+                words.find(|(index, bytes)| **bytes != word(seed, sector, found, *index).to_le_bytes());
             differs.map(|(index, bytes)| {
                 let right = word(seed, sector, found, index).to_le_bytes();
                 let within = bytes.iter().zip(right).position(|(a, b)| *a != b);
@@ -93,7 +96,10 @@ impl core::fmt::Display for Wrong {
         match self {
             Self::Never => f.write_str("holds nothing that was written with this seed"),
             Self::Misplaced { sector } => write!(f, "holds what was written to sector {sector}"),
-            Self::Stale { round } => write!(f, "holds what was written in round {round}, not the last that was"),
+            Self::Stale { round } => write!(
+                f,
+                "holds what was written in round {round}, not the last that was"
+            ),
             Self::Damaged { at } => write!(f, "is damaged from its byte {at} on"),
         }
     }
@@ -120,7 +126,10 @@ mod tests {
     fn every_kind_of_wrong_is_told_apart() {
         let data = sectors();
         assert_eq!(check(&data, 8, 100, None), Err((100, Wrong::Never)));
-        assert_eq!(check(&data, 7, 100, Some(4)), Err((100, Wrong::Stale { round: 3 })));
+        assert_eq!(
+            check(&data, 7, 100, Some(4)),
+            Err((100, Wrong::Stale { round: 3 }))
+        );
         let misplaced = Err((100, Wrong::Misplaced { sector: 101 }));
         assert_eq!(check(&data[SECTOR..], 7, 100, Some(3)), misplaced);
         let mut zeroed = data.clone();
@@ -138,6 +147,9 @@ mod tests {
         }
         let mut wrong = data;
         wrong[SECTOR + 300] ^= 1;
-        assert_eq!(check(&wrong, 7, 100, None), Err((101, Wrong::Damaged { at: 300 })));
+        assert_eq!(
+            check(&wrong, 7, 100, None),
+            Err((101, Wrong::Damaged { at: 300 }))
+        );
     }
 }

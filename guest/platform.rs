@@ -114,7 +114,8 @@ impl Clock {
             let (counter_now, timer_now) = look();
             let ticks = timer_now.wrapping_sub(timer) & 0xff_ffff;
             if ticks >= PM_TIMER_HZ / 100 {
-                let hertz = ((counter_now - counter) as u128 * u128::from(PM_TIMER_HZ) / u128::from(ticks)) as u64;
+                let hertz =
+                    ((counter_now - counter) as u128 * u128::from(PM_TIMER_HZ) / u128::from(ticks)) as u64;
                 let hertz = hertz.max(1_000_000);
                 return Self {
                     hertz,

@@ -96,7 +96,10 @@ impl Virtio {
         let Some((config, _)) = structure(function, kind::COMMON) else {
             return Err(missing);
         };
-        let (Some((notify, notify_cap)), Some((device, _))) = (structure(function, kind::NOTIFY), structure(function, kind::DEVICE)) else {
+        let (Some((notify, notify_cap)), Some((device, _))) = (
+            structure(function, kind::NOTIFY),
+            structure(function, kind::DEVICE),
+        ) else {
             return Err(missing);
         };
         let multiplier = u64::from(function.read(notify_cap + 16));
@@ -108,7 +111,12 @@ impl Virtio {
             config.write(common::FEATURE_SELECT, half);
             offered |= u64::from(config.read::<u32>(common::FEATURE)) << (32 * half);
         }
-        let wanted = feature::FLUSH | feature::MQ | feature::INDIRECT | feature::EVENT_IDX | feature::VERSION_1 | feature::PLATFORM;
+        let wanted = feature::FLUSH
+            | feature::MQ
+            | feature::INDIRECT
+            | feature::EVENT_IDX
+            | feature::VERSION_1
+            | feature::PLATFORM;
         let features = offered & wanted;
         for half in [0u32, 1] {
             config.write(common::DRIVER_FEATURE_SELECT, half);
@@ -118,7 +126,10 @@ impl Virtio {
         if features & feature::VERSION_1 == 0 || config.read::<u8>(common::STATUS) & 8 == 0 {
             return Err(Failure::Device("the virtio disk takes no modern driver"));
         }
-        let queues = config.read::<u16>(common::QUEUES).min(jobs as u16).clamp(1, QUEUES as u16);
+        let queues = config
+            .read::<u16>(common::QUEUES)
+            .min(jobs as u16)
+            .clamp(1, QUEUES as u16);
         switch_messages_on(function, queues)?;
         config.write(common::CONFIG_VECTOR, NO_VECTOR);
         let mut disk = Self {
@@ -190,7 +201,8 @@ impl Virtio {
         if let Some((address, len)) = data {
             self.slots.write(at + 16, address);
             self.slots.write(at + 24, len);
-            self.slots.write(at + 28, NEXT | if kind == IN { WRITABLE } else { 0 });
+            self.slots
+                .write(at + 28, NEXT | if kind == IN { WRITABLE } else { 0 });
             parts = 3;
         }
         // Without data the first descriptor goes on with the last.
@@ -242,7 +254,11 @@ impl Virtio {
     }
 
     fn reap_from(&mut self, number: usize) -> Result<Option<usize>, Failure> {
-        let places = if self.features & feature::INDIRECT != 0 { 1 } else { CHAIN as usize };
+        let places = if self.features & feature::INDIRECT != 0 {
+            1
+        } else {
+            CHAIN as usize
+        };
         let Some(Some(queue)) = self.queues.get_mut(number) else {
             return Ok(None);
         };
@@ -266,7 +282,9 @@ impl Virtio {
 /// Registers of a kind, and the capability that told where they are.
 fn structure(function: Function, kind: u8) -> Option<(Area, u8)> {
     const VENDOR: u8 = 9;
-    let capability = function.capabilities(VENDOR).find(|&at| function.read8(at + 3) == kind)?;
+    let capability = function
+        .capabilities(VENDOR)
+        .find(|&at| function.read8(at + 3) == kind)?;
     let bar = function.base(function.read8(capability + 4));
     let (offset, len) = (function.read(capability + 8), function.read(capability + 12));
     let start = bar + u64::from(offset);
@@ -309,8 +327,16 @@ impl Disk for Virtio {
     }
 
     fn depth(&self) -> usize {
-        let places = if self.features & feature::INDIRECT != 0 { 1 } else { CHAIN as usize };
-        let sizes = self.queues.iter().flatten().map(|queue| usize::from(queue.size) / places);
+        let places = if self.features & feature::INDIRECT != 0 {
+            1
+        } else {
+            CHAIN as usize
+        };
+        let sizes = self
+            .queues
+            .iter()
+            .flatten()
+            .map(|queue| usize::from(queue.size) / places);
         sizes.min().unwrap_or(0)
     }
 

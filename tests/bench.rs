@@ -23,7 +23,10 @@ impl Lab {
 
     fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vpc"));
-        command.env_remove("VPC_LOG").current_dir(self.0.path()).stdin(Stdio::null());
+        command
+            .env_remove("VPC_LOG")
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
         command.args(words.split_whitespace());
         command
     }
@@ -50,8 +53,14 @@ impl Lab {
         let done = self.run(words);
         let error = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(2), "vpc {words}: {error}");
-        assert!(done.stdout.is_empty() && error.lines().count() == 1, "vpc {words}: {error}");
-        assert!(error.starts_with("vpc: ") && error.contains(reason), "vpc {words}: {error}");
+        assert!(
+            done.stdout.is_empty() && error.lines().count() == 1,
+            "vpc {words}: {error}"
+        );
+        assert!(
+            error.starts_with("vpc: ") && error.contains(reason),
+            "vpc {words}: {error}"
+        );
     }
 
     /// A new dynamic disk of 4 MiB.
@@ -79,12 +88,16 @@ fn what_one_level_writes_every_level_reads() {
     for level in LEVELS {
         let lab = Lab::new();
         lab.disk("disk.vhd");
-        let job = lab.job(&format!("disk.vhd --level {level} --rw randwrite --bs 8K --size 256K --verify"));
+        let job = lab.job(&format!(
+            "disk.vhd --level {level} --rw randwrite --bs 8K --size 256K --verify"
+        ));
         assert_eq!(job["write"]["total_ios"], 32, "{level}: {job}");
         assert_eq!(job["read"]["total_ios"], 0);
         assert_eq!(job["vpc"]["verified_sectors"], 512, "{level}");
         for other in LEVELS {
-            let job = lab.job(&format!("disk.vhd --level {other} --rw read --bs 4K --size 256K --verify"));
+            let job = lab.job(&format!(
+                "disk.vhd --level {other} --rw read --bs 4K --size 256K --verify"
+            ));
             assert_eq!(job["read"]["total_ios"], 64, "{level}, {other}");
         }
     }
@@ -100,7 +113,10 @@ fn a_wrong_byte_is_found_at_every_level() {
         let words = format!("bench disk disk.vhd --level {level} --rw randread --size 128K --verify");
         lab.refused(&words, "verify: sector 20 is damaged from its byte 100 on");
         // Another seed's content is not there at all.
-        lab.refused(&format!("{words} --seed 7"), "holds nothing that was written with this seed");
+        lab.refused(
+            &format!("{words} --seed 7"),
+            "holds nothing that was written with this seed",
+        );
         // Without --verify nobody looks.
         lab.job(&format!("disk.vhd --level {level} --rw read --size 128K"));
     }
@@ -111,19 +127,34 @@ fn results_have_the_fields_of_fio_and_our_own() {
     let lab = Lab::new();
     lab.disk("disk.vhd");
     for level in LEVELS {
-        let job = lab.job(&format!("disk.vhd --level {level} --rw randrw --bs 4K --size 512K --verify --destroy"));
+        let job = lab.job(&format!(
+            "disk.vhd --level {level} --rw randrw --bs 4K --size 512K --verify --destroy"
+        ));
         let (read, write) = (&job["read"], &job["write"]);
-        assert_eq!(number(&read["total_ios"]) + number(&write["total_ios"]), 128.0, "{level}");
+        assert_eq!(
+            number(&read["total_ios"]) + number(&write["total_ios"]),
+            128.0,
+            "{level}"
+        );
         for direction in [read, write] {
-            assert_eq!(number(&direction["io_bytes"]), 4096.0 * number(&direction["total_ios"]));
+            assert_eq!(
+                number(&direction["io_bytes"]),
+                4096.0 * number(&direction["total_ios"])
+            );
             assert!(number(&direction["iops"]) > 0.0 && number(&direction["bw"]) > 0.0);
             let latency = &direction["clat_ns"];
             let of = |name: &str| number(&latency[name]);
-            assert!(of("min") > 0.0 && of("min") <= of("mean") && of("mean") <= of("max"), "{level}: {latency}");
+            assert!(
+                of("min") > 0.0 && of("min") <= of("mean") && of("mean") <= of("max"),
+                "{level}: {latency}"
+            );
             assert_eq!(latency["N"], direction["total_ios"]);
             let percentiles = ["50.000000", "90.000000", "99.000000", "99.990000"];
             let percentiles = percentiles.map(|percent| number(&latency["percentile"][percent]));
-            assert!(percentiles.is_sorted() && percentiles[3] <= of("max"), "{level}: {latency}");
+            assert!(
+                percentiles.is_sorted() && percentiles[3] <= of("max"),
+                "{level}: {latency}"
+            );
         }
         assert_eq!(job["job options"]["rw"], "randrw");
         let own = &job["vpc"];
@@ -199,7 +230,10 @@ fn requests_may_stride_and_be_counted() {
     let job = lab.job("disk.vhd --rw write --bs 4K --iodepth 4 --io-size 400K --step 68K --fsync 10");
     assert_eq!(job["write"]["total_ios"], 100);
     let data = lab.command("disk read disk.vhd").output().unwrap().stdout;
-    let written = data.chunks(4096).enumerate().filter(|(_, block)| block.iter().any(|byte| *byte != 0));
+    let written = data
+        .chunks(4096)
+        .enumerate()
+        .filter(|(_, block)| block.iter().any(|byte| *byte != 0));
     let written: Vec<_> = written.map(|(index, _)| index).collect();
     let mut wanted: Vec<_> = (0..100).map(|index| index * 17 % (data.len() / 4096)).collect();
     wanted.sort_unstable();
@@ -247,16 +281,27 @@ fn results_are_compared_and_drawn() {
     let lab = Lab::new();
     lab.disk("disk.vhd");
     for (name, words) in [
-        ("a", "--level layer --iodepth 4 --rw randread --runtime 0.25 --plot a.svg"),
-        ("b", "--level virtio --iodepth 4 --rw randread --runtime 0.25 --plot b.png"),
+        (
+            "a",
+            "--level layer --iodepth 4 --rw randread --runtime 0.25 --plot a.svg",
+        ),
+        (
+            "b",
+            "--level virtio --iodepth 4 --rw randread --runtime 0.25 --plot b.png",
+        ),
     ] {
         let text = lab.ok(&format!("bench disk disk.vhd {words} --json"));
         std::fs::write(lab.path(&format!("{name}.json")), text).unwrap();
     }
     let text = lab.ok("bench --compare a.json b.json --plot both.svg");
-    assert!(text.contains("read IOPS") && text.contains("99.9 %, us") && text.contains("B / A"), "{text}");
-    let rows: Value = serde_json::from_str(&lab.ok("bench --compare a.json b.json --json --plot both.png")).unwrap();
-    let read = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(lab.path(name)).unwrap()).unwrap() };
+    assert!(
+        text.contains("read IOPS") && text.contains("99.9 %, us") && text.contains("B / A"),
+        "{text}"
+    );
+    let rows: Value =
+        serde_json::from_str(&lab.ok("bench --compare a.json b.json --json --plot both.png")).unwrap();
+    let read =
+        |name: &str| -> Value { serde_json::from_slice(&std::fs::read(lab.path(name)).unwrap()).unwrap() };
     let iops = |report: &Value| number(&report["jobs"][0]["read"]["iops"]);
     let wanted = iops(&read("b.json")) / iops(&read("a.json"));
     assert!((number(&rows[0]["ratio"]) / wanted - 1.0).abs() < 1e-6);
@@ -267,22 +312,38 @@ fn results_are_compared_and_drawn() {
         loop {
             match reader.read_event().unwrap() {
                 quick_xml::events::Event::Eof => break,
-                quick_xml::events::Event::Empty(element) if element.name().as_ref() == b"polyline" => lines += 1,
+                quick_xml::events::Event::Empty(element) if element.name().as_ref() == b"polyline" => {
+                    lines += 1
+                }
                 _ => {}
             }
         }
-        assert!(lines > 2 && text.contains("Latency") && text.contains("Requests a second"), "{name}");
+        assert!(
+            lines > 2 && text.contains("Latency") && text.contains("Requests a second"),
+            "{name}"
+        );
     }
     for name in ["b.png", "both.png"] {
-        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(lab.path(name)).unwrap()));
+        let decoder = png::Decoder::new(std::io::BufReader::new(
+            std::fs::File::open(lab.path(name)).unwrap(),
+        ));
         let mut reader = decoder.read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((info.width, info.height), (1000, 720));
         // Lines and letters on white.
-        let dark = pixels.chunks(3).filter(|pixel| pixel.iter().all(|part| *part < 64)).count();
-        let colored = pixels.chunks(3).filter(|pixel| pixel[0].abs_diff(pixel[2]) > 100).count();
-        assert!(dark > 300 && colored > 300 && pixels.chunks(3).filter(|p| **p == [255; 3]).count() > 100_000, "{name}");
+        let dark = pixels
+            .chunks(3)
+            .filter(|pixel| pixel.iter().all(|part| *part < 64))
+            .count();
+        let colored = pixels
+            .chunks(3)
+            .filter(|pixel| pixel[0].abs_diff(pixel[2]) > 100)
+            .count();
+        assert!(
+            dark > 300 && colored > 300 && pixels.chunks(3).filter(|p| **p == [255; 3]).count() > 100_000,
+            "{name}"
+        );
     }
 }
 
@@ -294,10 +355,29 @@ fn a_machine_is_measured() {
     let jobs = report["jobs"].as_array().unwrap();
     let counts: Vec<_> = jobs
         .iter()
-        .map(|job| (job["jobname"].as_str().unwrap(), job["read"]["clat_ns"]["N"].as_u64().unwrap()))
+        .map(|job| {
+            (
+                job["jobname"].as_str().unwrap(),
+                job["read"]["clat_ns"]["N"].as_u64().unwrap(),
+            )
+        })
         .collect();
-    let kinds = ["nothing", "port-write", "port-read", "memory-read", "memory-write", "cpuid", "self-interrupt", "timer-running", "timer-halted"];
-    let wanted: Vec<_> = kinds.map(|kind| (kind, 50)).into_iter().chain([("start-direct", 2)]).collect();
+    let kinds = [
+        "nothing",
+        "port-write",
+        "port-read",
+        "memory-read",
+        "memory-write",
+        "cpuid",
+        "self-interrupt",
+        "timer-running",
+        "timer-halted",
+    ];
+    let wanted: Vec<_> = kinds
+        .map(|kind| (kind, 50))
+        .into_iter()
+        .chain([("start-direct", 2)])
+        .collect();
     assert_eq!(counts, wanted);
     // An exit takes longer than none.
     let median = |index: usize| number(&jobs[index]["read"]["clat_ns"]["percentile"]["50.000000"]);
@@ -315,7 +395,9 @@ fn the_guest_can_be_had_as_a_file() {
     assert!(bytes.starts_with(b"\x7fELF"));
     lab.refused("bench guest --out guest.elf", "never overwritten");
     // It says what is wrong, and switches off.
-    let text = lab.ok("run --kernel guest.elf --cmdline mode=disk --memory 32M --dvd none --fda none --debug-console stdio");
+    let text = lab.ok(
+        "run --kernel guest.elf --cmdline mode=disk --memory 32M --dvd none --fda none --debug-console stdio",
+    );
     assert_eq!(text, "vpcbench failed there is no virtio disk\n");
     let text = lab.ok("run --kernel guest.elf --memory 32M --dvd none --fda none --debug-console stdio");
     assert_eq!(text, "vpcbench hello\n");
@@ -341,15 +423,27 @@ fn a_signal_ends_it_and_leaves_the_image_whole() {
     for (level, thread) in [("layer", "signals"), ("ide", "vcpu0"), ("virtio", "vcpu0")] {
         let lab = Lab::new();
         lab.disk("disk.vhd");
-        let mut command = lab.command(&format!("bench disk disk.vhd --level {level} --rw randwrite --runtime 1000"));
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = lab.command(&format!(
+            "bench disk disk.vhd --level {level} --rw randwrite --runtime 1000"
+        ));
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         wait_for_thread(&child, thread);
-        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
         let done = child.wait_with_output().unwrap();
         let error = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(130), "{level}: {error}");
-        assert!(error.contains("stopped by signal 2") && done.stdout.is_empty(), "{level}: {error}");
+        assert!(
+            error.contains("stopped by signal 2") && done.stdout.is_empty(),
+            "{level}: {error}"
+        );
         lab.ok("disk check disk.vhd");
     }
 }

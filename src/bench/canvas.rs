@@ -23,7 +23,11 @@ pub struct Canvas<'a> {
 impl<'a> Canvas<'a> {
     /// A picture over `pixels`, which are three bytes for each.
     pub fn new(pixels: &'a mut [u8], width: u32, height: u32) -> Self {
-        Self { pixels, width, height }
+        Self {
+            pixels,
+            width,
+            height,
+        }
     }
 
     fn blend(&mut self, x: i32, y: i32, color: (u8, u8, u8), alpha: f64) {
@@ -54,7 +58,10 @@ fn font(size: f64) -> &'static MonoFont<'static> {
 
 /// Only these fonts' characters.
 fn plain(text: &str) -> String {
-    text.replace('µ', "u").chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+    text.replace('µ', "u")
+        .chars()
+        .map(|c| if c.is_ascii() { c } else { '?' })
+        .collect()
 }
 
 fn extent(text: &str, size: f64) -> (u32, u32) {
@@ -85,7 +92,8 @@ impl DrawTarget for Letters<'_, '_> {
             // A quarter turn against the clock: what went right goes up.
             let (x, y) = if self.turned { (at.y, -at.x) } else { (at.x, at.y) };
             let color = (color.r(), color.g(), color.b());
-            self.canvas.blend(self.origin.0 + x, self.origin.1 + y, color, self.alpha);
+            self.canvas
+                .blend(self.origin.0 + x, self.origin.1 + y, color, self.alpha);
         }
         Ok(())
     }
@@ -106,12 +114,20 @@ impl DrawingBackend for Canvas<'_> {
         Ok(())
     }
 
-    fn draw_pixel(&mut self, point: BackendCoord, color: BackendColor) -> Result<(), DrawingErrorKind<Infallible>> {
+    fn draw_pixel(
+        &mut self,
+        point: BackendCoord,
+        color: BackendColor,
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
         self.blend(point.0, point.1, color.rgb, color.alpha);
         Ok(())
     }
 
-    fn estimate_text_size<S: BackendTextStyle>(&self, text: &str, style: &S) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
+    fn estimate_text_size<S: BackendTextStyle>(
+        &self,
+        text: &str,
+        style: &S,
+    ) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
         let (width, height) = extent(text, style.size());
         Ok(match style.transform() {
             FontTransform::None | FontTransform::Rotate180 => (width, height),
@@ -119,10 +135,18 @@ impl DrawingBackend for Canvas<'_> {
         })
     }
 
-    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, at: BackendCoord) -> Result<(), DrawingErrorKind<Infallible>> {
+    fn draw_text<S: BackendTextStyle>(
+        &mut self,
+        text: &str,
+        style: &S,
+        at: BackendCoord,
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
         let (width, height) = extent(text, style.size());
         let (width, height) = (width as i32, height as i32);
-        let turned = matches!(style.transform(), FontTransform::Rotate90 | FontTransform::Rotate270);
+        let turned = matches!(
+            style.transform(),
+            FontTransform::Rotate90 | FontTransform::Rotate270
+        );
         let anchor = style.anchor();
         let back = match anchor.h_pos {
             HPos::Left => 0,
@@ -134,7 +158,11 @@ impl DrawingBackend for Canvas<'_> {
             VPos::Center => height / 2,
             VPos::Bottom => height,
         };
-        let origin = if turned { (at.0 - up, at.1 + back) } else { (at.0 - back, at.1 - up) };
+        let origin = if turned {
+            (at.0 - up, at.1 + back)
+        } else {
+            (at.0 - back, at.1 - up)
+        };
         let color = style.color();
         let (r, g, b) = color.rgb;
         let mut letters = Letters {

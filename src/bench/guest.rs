@@ -111,7 +111,11 @@ pub struct Told {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(setup: Setup, hypervisor: &dyn Hypervisor, watch: &(impl Watch + Clone + Send + 'static)) -> Result<Told, Error> {
+pub fn run(
+    setup: Setup,
+    hypervisor: &dyn Hypervisor,
+    watch: &(impl Watch + Clone + Send + 'static),
+) -> Result<Told, Error> {
     let kernel = file()?;
     let collected = Arc::new(Mutex::new(Collected::default()));
     let exits: Arc<OnceLock<Vec<Arc<Exits>>>> = Arc::default();
@@ -191,7 +195,12 @@ fn take(collected: &Mutex<Collected>, exits: &OnceLock<Vec<Arc<Exits>>>, watch: 
         failure,
     } = &mut *guard;
     let now = || {
-        let counts = exits.get().into_iter().flatten().map(|exits| exits.counts()).sum();
+        let counts = exits
+            .get()
+            .into_iter()
+            .flatten()
+            .map(|exits| exits.counts())
+            .sum();
         (processor_time().unwrap_or_default(), counts)
     };
     reader.push(bytes, |line| match line {

@@ -44,7 +44,13 @@ const FLUSH: usize = usize::MAX;
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(disk: &Arc<vhd::Disk>, job: &Job, caching: Caching, flush: u64, watch: &dyn Watch) -> Result<Outcome, Error> {
+pub fn run(
+    disk: &Arc<vhd::Disk>,
+    job: &Job,
+    caching: Caching,
+    flush: u64,
+    watch: &dyn Watch,
+) -> Result<Outcome, Error> {
     let depth = u16::try_from(job.depth).unwrap_or(u16::MAX);
     // An engine belongs to its thread; none begins before all are there, and one that is missing keeps nobody waiting.
     let begin = Barrier::new(job.jobs as usize);
@@ -114,7 +120,10 @@ fn add_up(accounts: &[Account]) -> Vec<(Duration, u64)> {
     let steps = first.timeline.iter().map(|&(at, done)| {
         let others = others.iter().map(|account| {
             let before = account.timeline.partition_point(|(other, _)| *other <= at);
-            before.checked_sub(1).and_then(|n| account.timeline.get(n)).map_or(0, |(_, done)| *done)
+            before
+                .checked_sub(1)
+                .and_then(|n| account.timeline.get(n))
+                .map_or(0, |(_, done)| *done)
         });
         (at, done + others.sum::<u64>())
     });
@@ -171,7 +180,11 @@ impl<'a> Worker<'a> {
             engine.wait()?;
             // One look at the clock for all that came together.
             let now = Instant::now();
-            while let Some(completion) = engine.next() {
+            // No more than could be under way: zeros are there as soon as they are asked for, again and again.
+            for _ in 0..=buffers.len() {
+                let Some(completion) = engine.next() else {
+                    break;
+                };
                 completion.result?;
                 let engine::Request { tag, memory, .. } = completion.request;
                 let Some((begun, request)) = under_way.get_mut(tag) else {
@@ -239,7 +252,14 @@ impl<'a> Worker<'a> {
         enough || (self.job.runtime != 0 && now.duration_since(self.start) >= runtime)
     }
 
-    fn push(&mut self, engine: &mut Engine<usize>, tag: usize, memory: Slices, scratch: &mut [u8], request: &mut Request) {
+    fn push(
+        &mut self,
+        engine: &mut Engine<usize>,
+        tag: usize,
+        memory: Slices,
+        scratch: &mut [u8],
+        request: &mut Request,
+    ) {
         if self.job.requests != 0 && self.account.issued >= self.job.requests {
             return;
         }
@@ -252,7 +272,11 @@ impl<'a> Worker<'a> {
         }
         engine.push(engine::Request {
             tag,
-            operation: if request.read { Operation::Read } else { Operation::Write },
+            operation: if request.read {
+                Operation::Read
+            } else {
+                Operation::Write
+            },
             offset,
             memory,
         });
@@ -265,7 +289,13 @@ fn check(job: &Job, data: &[u8], block: u64, round: Option<u64>) -> Result<(), E
 }
 
 /// Reads all that a job wrote; the sectors.
-fn read_again(disk: &vhd::Disk, job: &Job, number: u32, issued: u64, watch: &dyn Watch) -> Result<u64, Error> {
+fn read_again(
+    disk: &vhd::Disk,
+    job: &Job,
+    number: u32,
+    issued: u64,
+    watch: &dyn Watch,
+) -> Result<u64, Error> {
     let mut data = vec![0; job.block as usize];
     let mut blocks = 0;
     for place in 0..job.blocks().min(issued) {

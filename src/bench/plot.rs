@@ -141,8 +141,16 @@ impl Lines {
         area.present().map_err(failed)
     }
 
-    fn draw_latencies<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-        let values = || self.latencies.iter().flat_map(|(_, points)| points).map(|(_, micros)| *micros);
+    fn draw_latencies<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+        let values = || {
+            self.latencies
+                .iter()
+                .flat_map(|(_, points)| points)
+                .map(|(_, micros)| *micros)
+        };
         let least = values().fold(f64::INFINITY, f64::min).clamp(0.001, 1e12);
         let most = values().fold(0.0, f64::max).max(least * 2.0);
         let mut chart = ChartBuilder::on(area)
@@ -182,7 +190,10 @@ impl Lines {
             .draw()
     }
 
-    fn draw_rates<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    fn draw_rates<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         let all = || self.rates.iter().flat_map(|(_, points)| points);
         let end = all().map(|(at, _)| *at).fold(0.001, f64::max);
         let most = all().map(|(_, rate)| *rate).fold(1.0, f64::max);

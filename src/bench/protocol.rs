@@ -146,7 +146,10 @@ mod tests {
             vpcbench classes read 11:1\nvpcbench verified sectors=8\nvpcbench failed verify: sector 3\nvpcbench done\n";
         let wanted = [
             Line::Begin,
-            Line::At { nanos: 7, requests: 3 },
+            Line::At {
+                nanos: 7,
+                requests: 3,
+            },
             Line::End { nanos: Some(9) },
             Line::Histogram,
             Line::Histogram,
@@ -159,7 +162,10 @@ mod tests {
         ];
         assert_eq!(lines(&mut reader, text), wanted);
         let reads = reader.histogram("read");
-        assert_eq!((reads.count(), reads.sum(), reads.min(), reads.max()), (3, 30, 9, 11));
+        assert_eq!(
+            (reads.count(), reads.sum(), reads.min(), reads.max()),
+            (3, 30, 9, 11)
+        );
         assert_eq!(reader.histogram("write").count(), 0);
     }
 

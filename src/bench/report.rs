@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 /// Parts of a million that percentiles are told for: fio's list.
 pub const PERCENTILES: [u64; 17] = [
-    10_000, 50_000, 100_000, 200_000, 300_000, 400_000, 500_000, 600_000, 700_000, 800_000, 900_000, 950_000, 990_000,
-    995_000, 999_000, 999_500, 999_900,
+    10_000, 50_000, 100_000, 200_000, 300_000, 400_000, 500_000, 600_000, 700_000, 800_000, 900_000, 950_000,
+    990_000, 995_000, 999_000, 999_500, 999_900,
 ];
 
 /// A file of results.
@@ -274,7 +274,10 @@ impl Report {
 
 impl Report {
     /// A machine's: a job for each kind of event, with its name and what it is. Events read, for want of a better word.
-    pub fn of_machine<'a>(events: impl Iterator<Item = (&'a str, &'a str, &'a Histogram)>, memory: Option<u64>) -> Self {
+    pub fn of_machine<'a>(
+        events: impl Iterator<Item = (&'a str, &'a str, &'a Histogram)>,
+        memory: Option<u64>,
+    ) -> Self {
         let base = Self::new(&Job::default(), &Outcome::default(), "machine", "", false);
         let jobs = events.filter(|(_, _, histogram)| histogram.count() != 0);
         let jobs = jobs.map(|(name, what, histogram)| JobReport {
@@ -344,12 +347,19 @@ mod tests {
         let report = report();
         let job = &report.jobs[0];
         let (read, own) = (&job.read, job.vpc.as_ref().unwrap());
-        assert_eq!((read.total_ios, read.io_bytes, read.runtime), (1000, 4_096_000, 2000));
+        assert_eq!(
+            (read.total_ios, read.io_bytes, read.runtime),
+            (1000, 4_096_000, 2000)
+        );
         assert_eq!((read.bw_bytes, read.bw), (2_048_000, 2000));
         assert!((read.iops - 500.0).abs() < 1e-6);
         assert!((read.clat_ns.mean - 500_500.0).abs() < 1e-6);
         // Of a uniform distribution: its width by the root of twelve.
-        assert!((read.clat_ns.stddev / 288_675.0 - 1.0).abs() < 0.01, "{}", read.clat_ns.stddev);
+        assert!(
+            (read.clat_ns.stddev / 288_675.0 - 1.0).abs() < 0.01,
+            "{}",
+            read.clat_ns.stddev
+        );
         assert!(read.clat_ns.at(500_000).unwrap().abs_diff(500_000) < 5000);
         assert_eq!(job.write, Direction::default());
         assert!((own.cpu_us_per_io - 10.0).abs() < 1e-6);
@@ -361,13 +371,31 @@ mod tests {
     fn the_names_are_those_of_fio() {
         let json = serde_json::to_value(report()).unwrap();
         let read = &json["jobs"][0]["read"];
-        for field in ["iops", "bw", "bw_bytes", "io_bytes", "io_kbytes", "runtime", "total_ios"] {
+        for field in [
+            "iops",
+            "bw",
+            "bw_bytes",
+            "io_bytes",
+            "io_kbytes",
+            "runtime",
+            "total_ios",
+        ] {
             assert!(read[field].is_number(), "{field}");
         }
         for field in ["min", "max", "mean", "stddev", "N"] {
-            assert!(read["clat_ns"][field].is_number() && read["lat_ns"][field].is_number(), "{field}");
+            assert!(
+                read["clat_ns"][field].is_number() && read["lat_ns"][field].is_number(),
+                "{field}"
+            );
         }
-        for percent in ["1.000000", "50.000000", "99.000000", "99.900000", "99.950000", "99.990000"] {
+        for percent in [
+            "1.000000",
+            "50.000000",
+            "99.000000",
+            "99.900000",
+            "99.950000",
+            "99.990000",
+        ] {
             assert!(read["clat_ns"]["percentile"][percent].is_number(), "{percent}");
         }
         assert_eq!(json["jobs"][0]["job options"]["rw"], "randread");

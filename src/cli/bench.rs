@@ -44,12 +44,18 @@ impl Args {
             (Some(Command::Machine(args)), _) => args.run(),
             (Some(Command::Guest(args)), _) => args.run(),
             (None, [a, b]) => compare::run(a, b, self.plot.as_deref(), self.json),
-            (None, _) => Err(Error::Use("say what to measure: disk, machine, or --compare A B".to_owned())),
+            (None, _) => Err(Error::Use(
+                "say what to measure: disk, machine, or --compare A B".to_owned(),
+            )),
         }
     }
 }
 
 /// A chart's or result's file that cannot be written.
 fn unwritable(path: &std::path::Path, error: &dyn std::error::Error) -> Error {
-    Error::Use(format!("`{}` cannot be written: {}", path.display(), crate::storage::chain(error)))
+    Error::Use(format!(
+        "`{}` cannot be written: {}",
+        path.display(),
+        crate::storage::chain(error)
+    ))
 }

@@ -42,9 +42,14 @@ pub fn run(a: &Path, b: &Path, chart: Option<&Path>, json: bool) -> Result<u8, E
         crate::cli::print_json(&rows)?;
     } else {
         println!("A: {}\nB: {}\n", a.display(), b.display());
-        println!("{:28} {:22} {:>14} {:>14} {:>8}", "job", "figure", "A", "B", "B / A");
+        println!(
+            "{:28} {:22} {:>14} {:>14} {:>8}",
+            "job", "figure", "A", "B", "B / A"
+        );
         for row in &rows {
-            let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let ratio = row
+                .ratio
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
             let better = match (row.ratio, row.more_is_better) {
                 (Some(ratio), more) if (ratio > 1.0) == more && (ratio - 1.0).abs() > 0.005 => "better",
                 (Some(ratio), _) if (ratio - 1.0).abs() > 0.005 => "worse",
@@ -71,7 +76,8 @@ fn short(value: f64) -> String {
 
 fn read(path: &Path) -> Result<Report, Error> {
     const LARGEST: u64 = 64 << 20;
-    let wrong = |why: &dyn std::fmt::Display| Error::Use(format!("`{}` cannot be read: {why}", path.display()));
+    let wrong =
+        |why: &dyn std::fmt::Display| Error::Use(format!("`{}` cannot be read: {why}", path.display()));
     let metadata = std::fs::metadata(path).map_err(|e| wrong(&e))?;
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(wrong(&"it is no file of results"));
@@ -79,8 +85,11 @@ fn read(path: &Path) -> Result<Report, Error> {
     let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
     // fio may write notes before its JSON.
     let start = text.find('{').unwrap_or(0);
-    serde_json::from_str(&text[start..])
-        .map_err(|e| wrong(&format!("{e}; a file of `vpc bench ... --json` or `fio --output-format=json` is wanted")))
+    serde_json::from_str(&text[start..]).map_err(|e| {
+        wrong(&format!(
+            "{e}; a file of `vpc bench ... --json` or `fio --output-format=json` is wanted"
+        ))
+    })
 }
 
 /// Jobs with one name, or the only ones there are.
@@ -117,7 +126,9 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
             if a.total_ios == 0 || b.total_ios == 0 {
                 continue;
             }
-            let mut direction = |figure: &str, of: &dyn Fn(&Direction) -> f64, more| add(format!("{kind} {figure}"), of(a), of(b), more);
+            let mut direction = |figure: &str, of: &dyn Fn(&Direction) -> f64, more| {
+                add(format!("{kind} {figure}"), of(a), of(b), more)
+            };
             direction("IOPS", &|d| d.iops, true);
             if a.bw_bytes != 0 && b.bw_bytes != 0 {
                 direction("MB/s", &|d| d.bw_bytes as f64 / 1e6, true);
@@ -125,13 +136,22 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
             direction("latency mean, us", &|d| d.clat_ns.mean / 1e3, false);
             for (words, parts) in [("50 %", 500_000), ("99 %", 990_000), ("99.9 %", 999_000)] {
                 if a.clat_ns.at(parts).is_some() && b.clat_ns.at(parts).is_some() {
-                    direction(&format!("{words}, us"), &|d| d.clat_ns.at(parts).unwrap_or(0) as f64 / 1e3, false);
+                    direction(
+                        &format!("{words}, us"),
+                        &|d| d.clat_ns.at(parts).unwrap_or(0) as f64 / 1e3,
+                        false,
+                    );
                 }
             }
         }
         if let (Some(a), Some(b)) = (&a.vpc, &b.vpc) {
             if a.cpu_us_per_io > 0.0 {
-                add("CPU a request, us".to_owned(), a.cpu_us_per_io, b.cpu_us_per_io, false);
+                add(
+                    "CPU a request, us".to_owned(),
+                    a.cpu_us_per_io,
+                    b.cpu_us_per_io,
+                    false,
+                );
             }
             if let (Some(a), Some(b)) = (&a.exits_per_io, &b.exits_per_io) {
                 add("exits a request".to_owned(), a.total, b.total, false);

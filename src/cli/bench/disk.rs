@@ -139,7 +139,9 @@ impl Args {
                 Some(hypervisor::open().map_err(Error::Unavailable)?)
             }
         };
-        let disk = self.opening.open(&self.path, &self.opening.for_writing().read_only(read_only))?;
+        let disk = self
+            .opening
+            .open(&self.path, &self.opening.for_writing().read_only(read_only))?;
         let goal = match self.time() {
             Some(time) => Goal::Time(time),
             None => Goal::Requests(job.requests * u64::from(job.jobs)),
@@ -151,7 +153,13 @@ impl Args {
         };
         stop.end()?;
         let outcome = outcome?;
-        let report = Report::new(&job, &outcome, self.level.name(), &self.path.display().to_string(), self.direct);
+        let report = Report::new(
+            &job,
+            &outcome,
+            self.level.name(),
+            &self.path.display().to_string(),
+            self.direct,
+        );
         if let Some(path) = &self.plot {
             plot::save(path, &[("", &report)]).map_err(|e| super::unwritable(path, &e))?;
         }
@@ -168,7 +176,9 @@ impl Args {
         let wrong = |text: &str| Err(Error::Use(text.to_owned()));
         let layer = self.level == Level::Layer;
         if self.direct && !layer {
-            return wrong("--direct: disks of machines use the host's cache; only --level layer goes past it");
+            return wrong(
+                "--direct: disks of machines use the host's cache; only --level layer goes past it",
+            );
         }
         if self.fsync != 0 && !layer {
             return wrong("--fsync: only --level layer flushes in between");
@@ -177,10 +187,14 @@ impl Args {
             return wrong("--pio is for --level ide");
         }
         if self.poll && layer {
-            return wrong("--poll is for --level ide and virtio: without a guest nobody waits for interrupts");
+            return wrong(
+                "--poll is for --level ide and virtio: without a guest nobody waits for interrupts",
+            );
         }
         if self.level == Level::Ide && (self.iodepth > 1 || self.jobs > 1) {
-            return wrong("--level ide: an IDE disk takes one request at a time, so --iodepth and --jobs must be 1");
+            return wrong(
+                "--level ide: an IDE disk takes one request at a time, so --iodepth and --jobs must be 1",
+            );
         }
         if self.verify && self.step.is_some() {
             return wrong("--verify needs an order that takes every block: leave out --step");
@@ -202,7 +216,11 @@ impl Args {
         const LARGEST: u64 = 1 << 20;
         let len = self.opening.open(&self.path, &self.opening.read_only())?.len();
         let (block, jobs) = (self.bs, u64::from(self.jobs));
-        if block == 0 || !block.is_multiple_of(SECTOR) || (self.level != Level::Layer && block > LARGEST) || block > 64 << 20 {
+        if block == 0
+            || !block.is_multiple_of(SECTOR)
+            || (self.level != Level::Layer && block > LARGEST)
+            || block > 64 << 20
+        {
             return Err(Error::Use(format!(
                 "--bs must be a multiple of 512, and {} at most",
                 if self.level == Level::Layer { "64M" } else { "1M" }
@@ -223,9 +241,14 @@ impl Args {
         }
         // Two writes of a block that are under way together could end in any order.
         if self.verify && blocks < u64::from(self.iodepth) {
-            return Err(Error::Use("--verify needs at least --iodepth blocks in --size".to_owned()));
+            return Err(Error::Use(
+                "--verify needs at least --iodepth blocks in --size".to_owned(),
+            ));
         }
-        if self.step.is_some_and(|step| step == 0 || !step.is_multiple_of(block)) {
+        if self
+            .step
+            .is_some_and(|step| step == 0 || !step.is_multiple_of(block))
+        {
             return Err(Error::Use("--step must be a multiple of --bs".to_owned()));
         }
         let time = self.time();
@@ -285,7 +308,11 @@ impl Args {
 
     fn layer(&self, disk: vhd::Disk, job: &Job, stop: &Stop) -> Result<Outcome, Error> {
         let disk = Arc::new(disk);
-        let caching = if self.direct { Caching::Direct } else { Caching::Cached };
+        let caching = if self.direct {
+            Caching::Direct
+        } else {
+            Caching::Cached
+        };
         let outcome = layer::run(&disk, job, caching, self.fsync, stop).map_err(|e| match e {
             layer::Error::Host(_) => Error::host(&e),
             _ => self.about(&e),
@@ -296,7 +323,13 @@ impl Args {
         outcome
     }
 
-    fn in_machine(&self, disk: vhd::Disk, job: &Job, hypervisor: &dyn hypervisor::Hypervisor, stop: &Stop) -> Result<Outcome, Error> {
+    fn in_machine(
+        &self,
+        disk: vhd::Disk,
+        job: &Job,
+        hypervisor: &dyn hypervisor::Hypervisor,
+        stop: &Stop,
+    ) -> Result<Outcome, Error> {
         let slot = match self.level {
             Level::Virtio => Slot::Virtio,
             Level::Ide | Level::Layer => Slot::Ide,
@@ -313,7 +346,11 @@ impl Args {
     }
 
     fn about(&self, error: &dyn std::error::Error) -> Error {
-        Error::Use(format!("`{}`: {}", self.path.display(), crate::storage::chain(error)))
+        Error::Use(format!(
+            "`{}`: {}",
+            self.path.display(),
+            crate::storage::chain(error)
+        ))
     }
 }
 
@@ -365,7 +402,9 @@ fn print(job: &JobReport) {
             direction.iops,
             direction.bw_bytes as f64 / 1e6,
             direction.total_ios,
-            job.vpc.as_ref().map_or(direction.runtime as f64 / 1e3, |own| own.seconds),
+            job.vpc
+                .as_ref()
+                .map_or(direction.runtime as f64 / 1e3, |own| own.seconds),
         );
         let latency = &direction.clat_ns;
         let at = |parts| Micros(latency.at(parts).unwrap_or(0));

@@ -43,13 +43,28 @@ pub struct Args {
 const ROWS: [(&str, &str); 9] = [
     ("nothing", "an empty measurement"),
     ("port-write", "OUT to port 80h, which this program answers"),
-    ("port-read", "IN from the IDE's alternate status, which this program answers"),
-    ("memory-read", "a load from the VGA's planes, which this program answers"),
+    (
+        "port-read",
+        "IN from the IDE's alternate status, which this program answers",
+    ),
+    (
+        "memory-read",
+        "a load from the VGA's planes, which this program answers",
+    ),
     ("memory-write", "a store to them"),
     ("cpuid", "CPUID, which the hypervisor answers"),
-    ("self-interrupt", "from sending this processor an interrupt to its handler"),
-    ("timer-running", "from the moment a timer is due to the handler, the guest running"),
-    ("timer-halted", "from the moment a timer is due to the instruction after HLT"),
+    (
+        "self-interrupt",
+        "from sending this processor an interrupt to its handler",
+    ),
+    (
+        "timer-running",
+        "from the moment a timer is due to the handler, the guest running",
+    ),
+    (
+        "timer-halted",
+        "from the moment a timer is due to the instruction after HLT",
+    ),
 ];
 
 impl Args {
@@ -79,7 +94,11 @@ impl Args {
         });
         stop.end()?;
         let (rows, memory) = measured?;
-        let report = Report::of_machine(rows.iter().map(|(name, what, histogram)| (name.as_str(), *what, histogram)), memory);
+        let report = Report::of_machine(
+            rows.iter()
+                .map(|(name, what, histogram)| (name.as_str(), *what, histogram)),
+            memory,
+        );
         if let Some(path) = &self.plot {
             plot::save(path, &[("", &report)]).map_err(|e| super::unwritable(path, &e))?;
         }
@@ -92,11 +111,19 @@ impl Args {
     }
 
     /// Starts machines in processes of their own: adds rows, and gives the bytes of memory beside the guest's.
-    fn starts(&self, kernel: &Path, rows: &mut Vec<(String, &str, Histogram)>, stop: &Stop) -> Result<Option<u64>, Error> {
+    fn starts(
+        &self,
+        kernel: &Path,
+        rows: &mut Vec<(String, &str, Histogram)>,
+        stop: &Stop,
+    ) -> Result<Option<u64>, Error> {
         const RAM: u64 = 256 << 20;
         let direct = |line: &str| {
             let mut command = vpc()?;
-            command.arg("--kernel").arg(kernel).args(["--cmdline", line, "--debug-console", "stdio"]);
+            command
+                .arg("--kernel")
+                .arg(kernel)
+                .args(["--cmdline", line, "--debug-console", "stdio"]);
             Ok::<_, Error>(command)
         };
         let (mut boots, mut firmware_boots) = (Histogram::new(), Histogram::new());
@@ -117,13 +144,24 @@ impl Args {
             drop(halted);
             if firmware {
                 let mut command = vpc()?;
-                command.arg("--hda").arg(disk.path()).args(["--boot", "c", "--serial", "stdio"]);
+                command
+                    .arg("--hda")
+                    .arg(disk.path())
+                    .args(["--boot", "c", "--serial", "stdio"]);
                 firmware_boots.add(Started::new(command)?.took);
             }
             stop.progress(Duration::ZERO, u64::from(round) * 3 + 3);
         }
-        rows.push(("start-direct".to_owned(), "from exec to the guest's first byte, by direct boot", boots));
-        rows.push(("start-seabios".to_owned(), "from exec to the boot sector's first byte, by SeaBIOS", firmware_boots));
+        rows.push((
+            "start-direct".to_owned(),
+            "from exec to the guest's first byte, by direct boot",
+            boots,
+        ));
+        rows.push((
+            "start-seabios".to_owned(),
+            "from exec to the boot sector's first byte, by SeaBIOS",
+            firmware_boots,
+        ));
         memory.sort_unstable();
         Ok(memory.get(memory.len() / 2).copied())
     }
@@ -133,8 +171,20 @@ impl Args {
 fn vpc() -> Result<Command, Error> {
     let program = std::env::current_exe().map_err(|e| Error::host(&e))?;
     let mut command = Command::new(program);
-    command.args(["run", "--memory", "256M", "--dvd", "none", "--fda", "none", "--no-reboot"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args([
+        "run",
+        "--memory",
+        "256M",
+        "--dvd",
+        "none",
+        "--fda",
+        "none",
+        "--no-reboot",
+    ]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     Ok(command)
 }
 
@@ -165,11 +215,17 @@ impl Started {
         let child = command.spawn().map_err(|e| Error::host(&e))?;
         let mut started = Self { child, took: 0 };
         let mut byte = [0];
-        let read = started.child.stdout.as_mut().map(|output| output.read_exact(&mut byte));
+        let read = started
+            .child
+            .stdout
+            .as_mut()
+            .map(|output| output.read_exact(&mut byte));
         started.took = begin.elapsed().as_nanos() as u64;
         match read {
             Some(Ok(())) => Ok(started),
-            _ => Err(Error::Host("a machine ended before its guest said anything: try `vpc host`".to_owned())),
+            _ => Err(Error::Host(
+                "a machine ended before its guest said anything: try `vpc host`".to_owned(),
+            )),
         }
     }
 }
@@ -183,7 +239,10 @@ impl Drop for Started {
 }
 
 fn print(jobs: &[JobReport], memory: Option<u64>) {
-    println!("{:16} {:>12} {:>12} {:>12} {:>12}", "", "median", "99 %", "least", "most");
+    println!(
+        "{:16} {:>12} {:>12} {:>12} {:>12}",
+        "", "median", "99 %", "least", "most"
+    );
     for job in jobs {
         let latency = &job.read.clat_ns;
         let micros = |nanos: u64| match nanos {
@@ -201,6 +260,9 @@ fn print(jobs: &[JobReport], memory: Option<u64>) {
         );
     }
     if let Some(memory) = memory {
-        println!("memory beside the guest's: {:.1} MiB", memory as f64 / f64::from(1 << 20));
+        println!(
+            "memory beside the guest's: {:.1} MiB",
+            memory as f64 / f64::from(1 << 20)
+        );
     }
 }

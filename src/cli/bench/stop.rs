@@ -67,7 +67,8 @@ impl Watch for Stop {
             Goal::Time(_) => elapsed.as_millis() as u64,
         });
         if !elapsed.is_zero() {
-            self.bar.set_message(format!("{:.0} IOPS", requests as f64 / elapsed.as_secs_f64()));
+            self.bar
+                .set_message(format!("{:.0} IOPS", requests as f64 / elapsed.as_secs_f64()));
         }
     }
 
