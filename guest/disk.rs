@@ -6,7 +6,7 @@ use super::cpu::{self, Area};
 use super::histogram::Histogram;
 use super::job::{Job, Request};
 use super::pattern::{self, SECTOR};
-use super::platform::Clock;
+use super::platform::{self, Clock};
 use super::say;
 use core::fmt::Write;
 
@@ -146,6 +146,7 @@ impl<'a> Runner<'a> {
             pattern::fill(unsafe { buffer.bytes() }, self.job.seed, slot as u64, 0);
         }
         say!("begin sectors={} hertz={}", self.disk.sectors(), self.clock.hertz);
+        platform::sleep(&self.clock, self.job.settle.saturating_mul(1000));
         self.clock.restart();
         for slot in 0..slots {
             self.begin(slot, 0)?;
@@ -177,6 +178,7 @@ impl<'a> Runner<'a> {
         }
         let nanos = self.clock.now();
         say!("end ns={nanos} reads={} writes={}", self.done[0], self.done[1]);
+        platform::sleep(&self.clock, self.job.settle.saturating_mul(1000));
         tell("read", &self.account.reads);
         tell("write", &self.account.writes);
         if self.job.verify && !self.job.operation.only_reads() {

@@ -64,6 +64,8 @@ pub struct Job {
     pub poll: bool,
     /// Microseconds between lines that tell how far it is; 0 for none.
     pub progress: u64,
+    /// Microseconds to halt before the first request and after the last, for those who look at the process from outside.
+    pub settle: u64,
 }
 
 /// One request of a job.
@@ -194,6 +196,7 @@ impl Job {
                 "verify" => job.verify = value == "1",
                 "poll" => job.poll = value == "1",
                 "progress" => job.progress = number()?,
+                "settle" => job.settle = number()?,
                 _ => {}
             }
         }
@@ -218,6 +221,7 @@ impl Default for Job {
             verify: false,
             poll: false,
             progress: 0,
+            settle: 0,
         }
     }
 }
@@ -226,7 +230,7 @@ impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "device={} rw={} bs={} depth={} jobs={} size={} requests={} runtime={} reads={} step={} seed={} verify={} poll={} progress={}",
+            "device={} rw={} bs={} depth={} jobs={} size={} requests={} runtime={} reads={} step={} seed={} verify={} poll={} progress={} settle={}",
             self.device.name(),
             self.operation.name(),
             self.block,
@@ -240,7 +244,8 @@ impl fmt::Display for Job {
             self.seed,
             u8::from(self.verify),
             u8::from(self.poll),
-            self.progress
+            self.progress,
+            self.settle
         )
     }
 }
@@ -267,6 +272,7 @@ mod tests {
             verify: true,
             poll: true,
             progress: 8,
+            settle: 11,
         };
         assert_eq!(Job::parse(&job.to_string()), Ok(job));
         assert_eq!(Job::parse("mode=disk console=ttyS0 quiet"), Ok(Job::default()));

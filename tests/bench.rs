@@ -313,7 +313,7 @@ fn results_are_compared_and_drawn() {
             match reader.read_event().unwrap() {
                 quick_xml::events::Event::Eof => break,
                 quick_xml::events::Event::Empty(element) if element.name().as_ref() == b"polyline" => {
-                    lines += 1
+                    lines += 1;
                 }
                 _ => {}
             }

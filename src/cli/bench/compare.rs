@@ -127,7 +127,7 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
                 continue;
             }
             let mut direction = |figure: &str, of: &dyn Fn(&Direction) -> f64, more| {
-                add(format!("{kind} {figure}"), of(a), of(b), more)
+                add(format!("{kind} {figure}"), of(a), of(b), more);
             };
             direction("IOPS", &|d| d.iops, true);
             if a.bw_bytes != 0 && b.bw_bytes != 0 {

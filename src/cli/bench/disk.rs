@@ -29,7 +29,7 @@ pub struct Args {
     level: Level,
     /// What requests do
     #[arg(long, value_enum, default_value = "read")]
-    rw: Rw,
+    rw: Access,
     /// Bytes of a request
     #[arg(long, value_parser = size::parse, default_value = "4K", value_name = "SIZE")]
     bs: u64,
@@ -97,7 +97,7 @@ enum Level {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "lowercase")]
-enum Rw {
+enum Access {
     /// Read in order
     Read,
     /// Write in order
@@ -258,13 +258,7 @@ impl Args {
                 (Level::Ide, false) => Device::Dma,
                 (Level::Virtio | Level::Layer, _) => Device::Virtio,
             },
-            operation: match self.rw {
-                Rw::Read => Operation::Read,
-                Rw::Write => Operation::Write,
-                Rw::RandRead => Operation::RandRead,
-                Rw::RandWrite => Operation::RandWrite,
-                Rw::RandRw => Operation::RandRw,
-            },
+            operation: self.rw.operation(),
             block: block as u32,
             depth: u32::from(self.iodepth),
             jobs: u32::from(self.jobs),
@@ -281,6 +275,7 @@ impl Args {
             verify: self.verify,
             poll: self.poll,
             progress: 100_000,
+            settle: 0,
         })
     }
 
@@ -296,12 +291,7 @@ impl Args {
                 "`{}` holds data (the first at byte {offset} of the disk), which --rw {} would destroy. Make a new image with \
                  `vpc disk create`, or say --destroy if it may be lost",
                 self.path.display(),
-                match self.rw {
-                    Rw::Read | Rw::RandRead => "read",
-                    Rw::Write => "write",
-                    Rw::RandWrite => "randwrite",
-                    Rw::RandRw => "randrw",
-                }
+                self.rw.operation().name()
             ))),
         }
     }
@@ -351,6 +341,18 @@ impl Args {
             self.path.display(),
             crate::storage::chain(error)
         ))
+    }
+}
+
+impl Access {
+    fn operation(self) -> Operation {
+        match self {
+            Self::Read => Operation::Read,
+            Self::Write => Operation::Write,
+            Self::RandRead => Operation::RandRead,
+            Self::RandWrite => Operation::RandWrite,
+            Self::RandRw => Operation::RandRw,
+        }
     }
 }
 
