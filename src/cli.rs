@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: one module a subcommand.
 
+pub mod bench;
 pub mod ctl;
 pub mod disk;
 pub mod documents;
@@ -33,6 +34,7 @@ enum Command {
     Run(Box<run::Args>),
     Ctl(ctl::Args),
     Disk(disk::Args),
+    Bench(bench::Args),
     Host(host::Args),
     Completions(documents::Completions),
     Man(documents::Man),
@@ -49,6 +51,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
             Command::Disk(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::Host(args) => args.run(),
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A Virtual PC for KVM and WHP.
 
+pub mod bench;
 pub mod boot;
 pub mod cli;
 pub mod console;

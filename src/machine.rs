@@ -8,6 +8,7 @@ mod board;
 pub mod control;
 pub mod cpu;
 mod events;
+pub mod exits;
 pub(crate) mod media;
 mod saving;
 pub mod timers;
@@ -242,6 +243,11 @@ impl Machine {
     /// For commands from other threads.
     pub fn remote(&self) -> Remote {
         self.remote.clone()
+    }
+
+    /// Counts of what each processor left the guest for; they go on counting.
+    pub fn exits(&self) -> Vec<Arc<exits::Exits>> {
+        self.processors.exits()
     }
 
     /// What the screen shows.

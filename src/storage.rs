@@ -160,6 +160,11 @@ impl Image {
             purpose: words,
             source: Box::new(source),
         })?;
+        Ok(Self::new(disk, path))
+    }
+
+    /// An image that was opened elsewhere, from `path`.
+    pub fn new(disk: vhd::Disk, path: &Path) -> Self {
         let geometry = disk.unique_id().map(|_| {
             let g = disk.geometry();
             Chs {
@@ -177,12 +182,12 @@ impl Image {
             geometry,
             serial,
         };
-        Ok(Self {
+        Self {
             disk,
             path: path.to_owned(),
             info,
             dma: None,
-        })
+        }
     }
 
     /// The image as one whose medium reaches guest memory.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `vpc disk`: disk images.
 
-mod bench;
 mod change;
 mod check;
 mod compact;
@@ -18,6 +17,7 @@ mod range;
 mod serve;
 
 use super::Error;
+pub use files::{Opening, publish};
 
 /// Makes, shows and changes disk images: fixed, dynamic and differencing VHDs, and raw disks. It reads qcow2 images too.
 ///
@@ -45,7 +45,6 @@ enum Command {
     Rebase(change::RebaseArgs),
     Map(map::Args),
     Serve(serve::Args),
-    Bench(bench::Args),
 }
 
 impl Args {
@@ -66,7 +65,6 @@ impl Args {
             Command::Rebase(args) => args.run(),
             Command::Map(args) => args.run(),
             Command::Serve(args) => args.run(),
-            Command::Bench(args) => args.run(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod files;
+pub mod guest;
 pub mod kernel;
 pub mod pipe;
 pub mod pty;

@@ -4,6 +4,7 @@
 //! The machine gives an [`Order`]; each thread carries it out at its next exit and says so. An order that the machine waits for is
 //! carried out by all when [`Gate::order`] returns, so what follows (resetting chips, say) happens while no guest code runs.
 
+use super::exits::{Counted, Exits};
 use crate::hypervisor::saved::CpuState;
 use crate::hypervisor::{self, Exit, FlatEntry, IoHandler, Kick, Vcpu};
 use devices::bus::lock;
@@ -174,6 +175,7 @@ impl Gate {
 pub struct Processors {
     gate: Arc<Gate>,
     threads: Vec<JoinHandle<()>>,
+    exits: Vec<Arc<Exits>>,
 }
 
 /// What a processor thread needs besides its processor.
@@ -198,9 +200,12 @@ impl Processors {
         let mut processors = Self {
             gate: gate.clone(),
             threads: Vec::new(),
+            exits: Vec::new(),
         };
         for (index, vcpu) in vcpus.into_iter().enumerate() {
             let gate = gate.clone();
+            let exits = Arc::new(Exits::default());
+            processors.exits.push(exits.clone());
             let surroundings = Surroundings {
                 io: surroundings.io.clone(),
                 reports: surroundings.reports.clone(),
@@ -214,6 +219,7 @@ impl Processors {
                         vcpu,
                         index,
                         gate,
+                        exits,
                         surroundings,
                     }
                     .serve();
@@ -227,6 +233,11 @@ impl Processors {
 }
 
 impl Processors {
+    /// What each came out of the guest for.
+    pub fn exits(&self) -> Vec<Arc<Exits>> {
+        self.exits.clone()
+    }
+
     /// Ends all threads, and with them their processors.
     pub fn stop(&mut self) {
         self.gate.post(Order::Stop);
@@ -249,6 +260,7 @@ struct Processor<T> {
     /// Number 0 starts; the others wait to be started by it.
     index: usize,
     gate: Arc<Gate>,
+    exits: Arc<Exits>,
     surroundings: Surroundings<T>,
 }
 
@@ -326,8 +338,12 @@ impl<T> Processor<T> {
     }
 
     fn run_until_newer(&mut self, seen: u64) {
+        let io = Counted {
+            io: &*self.surroundings.io,
+            exits: &self.exits,
+        };
         while self.gate.newer(seen).is_none() {
-            match self.vcpu.run(&*self.surroundings.io) {
+            match self.vcpu.run(&io) {
                 Ok(Exit::Kicked) => {}
                 Ok(exit) => return self.report(Stopped::Exit(exit)),
                 Err(error) => return self.report(Stopped::Failed(error)),

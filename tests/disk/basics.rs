@@ -105,25 +105,3 @@ fn qemu_reads_what_is_written() {
         lab.ok(&format!("compare {kind}.vhd theirs-{kind}.vhd"));
     }
 }
-
-#[test]
-fn a_measurement_tells_how_long_it_took() {
-    let lab = Lab::new();
-    lab.ok("create disk.vhd --type dynamic --size 8M");
-    lab.ok("bench disk.vhd --op write --bs 4K --depth 4 --count 5000 --step 5062K --flush 1000");
-    assert_eq!(
-        lab.ok("read disk.vhd")
-            .iter()
-            .filter(|&&byte| byte == 0x5a)
-            .count()
-            % 4096,
-        0
-    );
-    let figures = json(&lab.ok("bench disk.vhd --op read --count 100 --json"));
-    assert_eq!(
-        (&figures["requests"], &figures["bytes"]),
-        (&100.into(), &409_600.into())
-    );
-    assert!(figures["seconds"].as_f64().unwrap() > 0.0);
-    assert_eq!(lab.disk("bench disk.vhd --op read --bs 16M").code, 2);
-}

@@ -28,6 +28,25 @@ pub fn peak_memory() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
+/// Bytes that a process has in memory, its share of what it shares with others, without mappings of `below` bytes and more; `None` if the
+/// host does not tell.
+#[must_use]
+pub fn memory_of(process: u32, below: u64) -> Option<u64> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/smaps")).ok()?;
+    let (mut total, mut size) = (0, 0);
+    for line in maps.lines() {
+        let bytes = |rest: &str| Some(rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10);
+        if let Some(rest) = line.strip_prefix("Size:") {
+            size = bytes(rest)?;
+        } else if let Some(rest) = line.strip_prefix("Pss:")
+            && size < below
+        {
+            total += bytes(rest)?;
+        }
+    }
+    Some(total)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +59,12 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(peak_memory() > 1 << 20);
+    }
+
+    #[test]
+    fn large_mappings_can_be_left_out() {
+        let all = memory_of(std::process::id(), u64::MAX).unwrap();
+        let small = memory_of(std::process::id(), 1 << 20).unwrap();
+        assert!(0 < small && small < all, "{small} {all}");
     }
 }
