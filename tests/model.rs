@@ -9,6 +9,8 @@
     clippy::unit_arg
 )]
 
+#[path = "model/api.rs"]
+mod api;
 #[path = "model/coverage.rs"]
 mod coverage;
 #[path = "model/crashes.rs"]

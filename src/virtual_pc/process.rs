@@ -15,6 +15,7 @@ use super::ports::{self, FarEnd};
 use super::space::SpaceGuard;
 use super::vmc::{Value, Vmc};
 use super::{files, floppy, hresult, media};
+use crate::api::{Scope, server::MachineSocket};
 use crate::console::{self, Backend, Drain};
 use crate::control_socket::ControlListener;
 use crate::firmware::image::{self, Kind};
@@ -113,6 +114,10 @@ pub fn serve(app: &VirtualPc, path: &Path) -> u8 {
     let _ = crate::host::leave_session();
     let machine = VirtualMachine::new(app.clone(), path.to_owned());
     let done = run(&machine, &mut reporter);
+    // Tasks that clients of the machine's own socket began wait for its end, which has come, and have to note theirs.
+    for task in app.tasks() {
+        let _ = task.finish();
+    }
     match done {
         Ok(()) => 0,
         Err(error) => {
@@ -194,6 +199,10 @@ fn live(
     let control = listener
         .serve(running.remote())
         .map_err(|error| files::failed(&socket, &error))?;
+    let path = tenure.instance().api();
+    let scope = Scope::Machine(machine.clone());
+    let api =
+        MachineSocket::open(&path, machine.app(), scope).map_err(|error| files::failed(&path, &error))?;
     let (trays, opened) = mpsc::channel();
     let clerk =
         Clerk::start(machine, running.remote(), opened).map_err(|error| no_thread(machine, &error))?;
@@ -220,6 +229,7 @@ fn live(
     drop(trays);
     drop(running);
     // What these ask of the machine now is answered by its end.
+    drop(api);
     drop(guard);
     clerk.finish();
     drop(drains);
