@@ -42,9 +42,10 @@ packages_of() {
     fuzz) echo "$(packages_of build) g++:c++" ;;
     test) echo "$(packages_of demo) $(packages_of fuzz) shellcheck:shellcheck qemu-utils:qemu-img libvhdi-utils:vhdiinfo libnbd-bin:nbdinfo ntfs-3g:ntfscp genisoimage:isoinfo p7zip-full:7z" ;;
     bench) echo "$(packages_of demo) qemu-utils:qemu-img fio:fio strace:strace valgrind:valgrind libnbd-bin:nbdcopy nbdkit:nbdkit" ;;
+    api) echo python3-venv:/usr/share/doc/python3-venv curl:curl util-linux:setpriv ;;
     windows) echo gcc-mingw-w64-x86-64-posix:x86_64-w64-mingw32-gcc-posix wine64:/usr/lib/wine/wine64 ;;
     windows-rust) echo libllvm22:/usr/share/doc/libllvm22 libgit2-1.5:/usr/lib/x86_64-linux-gnu/libgit2.so.1.5 ;;
-    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, fuzz, test, bench, windows, windows-rust)" ;;
+    *) die "no package set named '$1' (build, rust, run, lab, guests, demo, fuzz, test, bench, api, windows, windows-rust)" ;;
   esac
 }
 

@@ -66,25 +66,7 @@ pub struct ControlListener {
 impl ControlListener {
     /// Listens on `path`, for this user only. A socket that a machine left behind is replaced; one that is alive is not.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        if LocalStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another machine listens there",
-            ));
-        }
-        match std::fs::symlink_metadata(path) {
-            Ok(metadata) if !host::is_socket(&metadata) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    "a file of that name exists and is no socket",
-                ));
-            }
-            Ok(_) => std::fs::remove_file(path)?,
-            Err(_) => {}
-        }
-        let listener = LocalListener::bind(path)?;
-        let path = SocketPath(path.to_owned());
-        host::restrict(&path.0)?;
+        let (listener, path) = bind(path)?;
         Ok(Self { listener, path })
     }
 
@@ -103,8 +85,32 @@ impl ControlListener {
     }
 }
 
+/// Listens on `path`, for this user only. A socket that was left behind is replaced; one that somebody listens on is not.
+pub(crate) fn bind(path: &Path) -> io::Result<(LocalListener, SocketPath)> {
+    if LocalStream::connect(path).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process listens there",
+        ));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !host::is_socket(&metadata) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a file of that name exists and is no socket",
+            ));
+        }
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    let listener = LocalListener::bind(path)?;
+    let path = SocketPath(path.to_owned());
+    host::restrict(&path.0)?;
+    Ok((listener, path))
+}
+
 /// The name of a socket, which goes with it.
-struct SocketPath(PathBuf);
+pub(crate) struct SocketPath(PathBuf);
 
 impl Drop for SocketPath {
     fn drop(&mut self) {

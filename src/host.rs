@@ -15,8 +15,8 @@ pub use linux::{
     Source,
     events::{EventLoop, Waker},
     files::{
-        FileId, allocated, file_id, file_of, is_device_name, is_executable, is_socket, link_id, restrict,
-        symlink,
+        FileId, allocated, file_id, file_of, is_device_name, is_drive, is_executable, is_socket, link_id,
+        restrict, symlink,
     },
     guest::BENCH_GUEST,
     kernel,
@@ -42,8 +42,8 @@ pub use windows::{
     Source,
     events::{EventLoop, Waker},
     files::{
-        FileId, allocate, allocated, data_from, file_id, file_of, is_device_name, is_executable, is_socket,
-        link_id, punch, restrict, start_sync, symlink,
+        FileId, allocate, allocated, data_from, file_id, file_of, is_device_name, is_drive, is_executable,
+        is_socket, link_id, punch, restrict, start_sync, symlink,
     },
     guest::BENCH_GUEST,
     kernel,

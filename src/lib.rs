@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A Virtual PC for KVM and WHP.
 
+#[cfg(target_os = "linux")]
+pub mod api;
 pub mod bench;
 pub mod boot;
 pub mod cli;

@@ -307,6 +307,11 @@ impl Machine {
                     watch(Happening::Reset);
                 }
                 Notice::Processor(Stopped::Exit(Exit::Kicked)) => {}
+                Notice::Tray => {
+                    for (drive, path) in self.board.opened_trays() {
+                        watch(Happening::TrayOpened { drive, path });
+                    }
+                }
                 Notice::Command(Command::Quit {}, reply) => {
                     let _ = reply.send(Ok(Answer::Done {}));
                     return Ok(End::Quit);
@@ -436,12 +441,12 @@ impl Machine {
         Ok(())
     }
 
-    /// A guest that pulled several lines at once is reset once. Commands are kept.
+    /// A guest that pulled several lines at once is reset once. What has nothing to do with the processors is kept.
     fn forget_stale_notices(&mut self) {
         let waiting: Vec<_> = self.notices.try_iter().collect();
         for notice in waiting
             .into_iter()
-            .filter(|notice| matches!(notice, Notice::Command(..)))
+            .filter(|notice| matches!(notice, Notice::Command(..) | Notice::Tray))
         {
             // Cannot fail: the receiver is ours.
             let _ = self.remote.0.send(notice);

@@ -106,6 +106,10 @@ impl Purpose {
 
 /// The host's files, with its calls for giving space back and taking it ahead.
 pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
+    Arc::new(host_file_system())
+}
+
+fn host_file_system() -> vhd::storage::HostFileSystem {
     let calls = vhd::storage::HostCalls {
         punch: Some(crate::host::punch),
         allocate: Some(crate::host::allocate),
@@ -113,7 +117,7 @@ pub fn file_system() -> Arc<dyn vhd::storage::FileSystem> {
         start_sync: Some(crate::host::start_sync),
         volume: Some(crate::host::volume),
     };
-    Arc::new(vhd::storage::HostFileSystem::new(calls))
+    vhd::storage::HostFileSystem::new(calls)
 }
 
 /// How this program opens images.
@@ -130,7 +134,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens an image. Discs are opened read-only, and so is a diskette whose file cannot be written.
+    /// Opens an image, or for discs and diskettes a drive of the host. Discs are opened read-only, and so is a diskette whose file cannot be
+    /// written.
     pub fn open(path: &Path, purpose: Purpose) -> Result<Self, Error> {
         let words = purpose.words();
         let metadata = std::fs::metadata(path);
@@ -146,6 +151,7 @@ impl Image {
                 purpose: words,
             });
         }
+        let is_drive = purpose != Purpose::HardDisk && metadata.as_ref().is_ok_and(crate::host::is_drive);
         // Only hard disks come as VHDs: a disc or diskette whose last bytes look like a VHD's footer is still what it is.
         let read_only =
             purpose == Purpose::Dvd || metadata.as_ref().is_ok_and(|m| m.permissions().readonly());
@@ -155,7 +161,22 @@ impl Image {
         } else {
             options.format(vhd::Format::Raw)
         };
-        let disk = vhd::Disk::open(path, &options).map_err(|source| Error::Open {
+        let options = if is_drive {
+            options.file_system(Arc::new(host_file_system().with_devices()))
+        } else {
+            options
+        };
+        // A diskette in a drive of the host says only then that it is write-protected.
+        let protected = |error: &vhd::Error| {
+            purpose == Purpose::Floppy
+                && is_drive
+                && matches!(error.kind(), vhd::Kind::PermissionDenied | vhd::Kind::Io)
+        };
+        let disk = match vhd::Disk::open(path, &options) {
+            Err(error) if protected(&error) => vhd::Disk::open(path, &options.read_only(true)),
+            other => other,
+        };
+        let disk = disk.map_err(|source| Error::Open {
             path: path.to_owned(),
             purpose: words,
             source: Box::new(source),
@@ -205,6 +226,14 @@ impl Image {
     /// All files that it is made of, its own first.
     pub fn files(&self) -> Vec<PathBuf> {
         self.disk.layers().map(|layer| layer.path().to_owned()).collect()
+    }
+
+    /// Whether its file grows as the disk is written.
+    pub fn grows(&self) -> bool {
+        matches!(
+            self.disk.format(),
+            vhd::Format::Dynamic | vhd::Format::Differencing
+        )
     }
 
     /// What a drive may know of it.

@@ -54,7 +54,11 @@ pub mod ports;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
+mod space;
+#[cfg(target_os = "linux")]
 pub mod task;
+#[cfg(target_os = "linux")]
+pub mod view;
 
 #[cfg(target_os = "linux")]
 pub use application::VirtualPc;

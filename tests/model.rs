@@ -9,6 +9,8 @@
     clippy::unit_arg
 )]
 
+#[path = "model/api.rs"]
+mod api;
 #[path = "model/coverage.rs"]
 mod coverage;
 #[path = "model/crashes.rs"]
@@ -34,6 +36,8 @@ mod sessions;
 #[allow(dead_code)]
 #[path = "support/support.rs"]
 mod support;
+#[path = "model/volumes.rs"]
+mod volumes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -45,14 +49,14 @@ use virtualpc::virtual_pc::vmc::Value;
 use virtualpc::virtual_pc::{Error, VirtualPc};
 
 /// The documented API (tests/data/README.md).
-fn api() -> serde_json::Value {
+fn documented() -> serde_json::Value {
     serde_json::from_str(include_str!("data/virtual-pc-api.json")).unwrap()
 }
 
 /// Whether the documents name a result for a member.
 fn is_documented(member: &str, result: HResult) -> bool {
     let (interface, name) = member.split_once("::").unwrap();
-    let returns = &api()["interfaces"][interface]["members"][name]["returns"];
+    let returns = &documented()["interfaces"][interface]["members"][name]["returns"];
     let returns = returns
         .as_array()
         .unwrap_or_else(|| panic!("there is no {member}"));

@@ -59,6 +59,9 @@ pub struct DvdDrive {
     // Configuration.
     identity: Identity,
 
+    // Dependencies.
+    bell: Box<dyn Fn() + Send>,
+
     // Book-keeping: what a reset does not touch.
     tray: Tray,
     host_events: VecDeque<DriveEvent>,
@@ -153,10 +156,19 @@ impl DvdDrive {
     pub fn new(identity: Identity, medium: Option<Box<dyn Medium>>) -> Self {
         Self {
             identity,
+            bell: Box::new(|| {}),
             tray: Tray::closed(medium),
             host_events: VecDeque::new(),
             state: State::power_on(),
         }
+    }
+
+    /// The same drive, that rings when there are events to [take](Self::take_events): once until they are taken. The bell must not call
+    /// the drive.
+    #[must_use]
+    pub fn ringing(mut self, bell: Box<dyn Fn() + Send>) -> Self {
+        self.bell = bell;
+        self
     }
 
     fn start(&mut self, cdb: &Cdb) -> Outcome {

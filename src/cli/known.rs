@@ -7,6 +7,7 @@ mod events;
 mod life;
 mod machines;
 mod model;
+mod serve;
 
 use super::Error;
 
@@ -41,6 +42,7 @@ pub enum Command {
     Serial(drives::Serial),
     Events(events::Events),
     Tasks(events::Tasks),
+    Serve(serve::Args),
     #[command(name = crate::virtual_pc::process::WORD, hide = true)]
     Process(life::Process),
 }
@@ -70,6 +72,7 @@ impl Command {
             Self::Serial(args) => args.run(),
             Self::Events(args) => args.run(),
             Self::Tasks(args) => args.run(),
+            Self::Serve(args) => args.run(),
             Self::Process(args) => args.run(),
         }
     }

@@ -50,6 +50,7 @@ use ports::{PARALLEL, SERIAL};
 /// The PCI slot of the first virtio disk.
 pub use slot::VIRTIO as FIRST_VIRTIO;
 pub use snapshot::BoardState;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// ISA interrupts.
@@ -107,7 +108,7 @@ pub struct Parts {
     pub serial: [Option<Backend>; 4],
     /// What LPT1 prints.
     pub parallel: Option<Sink>,
-    /// Where a user at a serial port asks for the end of the machine.
+    /// Where a user at a serial port asks for the end of the machine, and drives tell of their trays.
     pub remote: Remote,
 }
 
@@ -287,7 +288,7 @@ impl Board {
         let mut channels = Vec::new();
         let [a, b, c, d] = ide;
         for (number, drives) in [[a, b], [c, d]].into_iter().enumerate() {
-            let wired = ide::wire(number, drives, line(irq::IDE[number]), &memory.dma())?;
+            let wired = ide::wire(number, drives, line(irq::IDE[number]), &memory.dma(), &remote)?;
             let (command, control) = [(0x1f0, 0x3f6), (0x170, 0x376)][number];
             ports.map(
                 command..=command + 7,
@@ -490,6 +491,13 @@ impl Board {
             .zip(&self.floppies)
             .filter_map(|(n, bay)| Some(bay.as_ref()?.status(Drive::Floppy(n))));
         dvds.chain(floppies).collect()
+    }
+
+    /// The DVD drives whose trays the guest has opened since the last call, with a medium in it.
+    pub fn opened_trays(&self) -> Vec<(Drive, PathBuf)> {
+        let dvds = (0..).zip(&self.dvds);
+        dvds.filter_map(|(n, bay)| Some((Drive::Dvd(n), bay.opened()?)))
+            .collect()
     }
 
     /// The last code that was shown on port 80h.

@@ -287,6 +287,13 @@ pub enum Happening {
     Saving,
     /// That failed, and it goes on as before.
     NotSaved,
+    /// The guest opened the tray of a DVD drive. The medium lies in it until somebody takes it out, or the guest closes it.
+    TrayOpened {
+        /// Which.
+        drive: Drive,
+        /// The medium's file.
+        path: PathBuf,
+    },
 }
 
 /// What the machine's parts tell its director.
@@ -294,6 +301,8 @@ pub enum Happening {
 pub(super) enum Notice {
     Power(PowerRequest),
     Processor(super::cpu::Stopped),
+    /// A guest has moved or locked a tray.
+    Tray,
     Command(Command, mpsc::Sender<Reply>),
 }
 

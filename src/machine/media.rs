@@ -9,7 +9,7 @@ use devices::bus::lock;
 use devices::fdc::media::{DriveType, Format};
 use devices::fdc::{DriveId, Fdc};
 use devices::ide::Channel;
-use devices::mmc::DvdDrive;
+use devices::mmc::{DriveEvent, DvdDrive};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +95,15 @@ impl DvdBay {
     /// The drive.
     pub fn drive(&self) -> &Arc<Mutex<DvdDrive>> {
         &self.drive
+    }
+
+    /// What lies in the tray, if the guest has opened it since the last call.
+    pub fn opened(&self) -> Option<PathBuf> {
+        let mut drive = lock(&self.drive);
+        let opened = drive.take_events().contains(&DriveEvent::TrayOpened);
+        self.path
+            .clone()
+            .filter(|_| opened && drive.status().medium_present)
     }
 
     /// Lets a read that was under way end, and the old medium go, each without the other's lock.

@@ -54,6 +54,14 @@ impl VirtualPc {
         &self.shared.places
     }
 
+    /// Makes the folder for sockets, for this user only.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn make_runtime_folder(&self) -> Result<()> {
+        files::make_folder(&self.places().runtime)
+    }
+
     /// The program that runs machines.
     pub(super) fn program(&self) -> &Path {
         &self.shared.program

@@ -130,28 +130,48 @@ impl DvdDrive {
         self.release(DvdAttachment::Image, "an image", force)
     }
 
-    /// `IVMDVDDrive::AttachHostDrive`: puts a drive of the host in. Refused as documented when it cannot be meant, and not available
-    /// otherwise: devices cannot be opened as media yet.
+    /// `IVMDVDDrive::AttachHostDrive`: puts in the disc that is in a drive of the host, such as `/dev/sr0`. When that is changed there, release
+    /// and attach it again.
     ///
     /// # Errors
     /// `E_INVALIDARG` for what is no drive of the host; `VM_E_DRIVE_IN_USE` if something is in the drive; `VM_E_DRIVE_INVALID`,
-    /// `VM_E_VM_UNKNOWN`; else `E_NOTIMPL`.
+    /// `VM_E_VM_UNKNOWN`; `E_FAIL` if there is no disc in the host's drive, or it cannot be used.
     pub fn attach_host_drive(&self, device: &str) -> Result<()> {
-        self.must_be_empty(&self.configuration()?)?;
-        media::check_host_drive(device)?;
-        Err(Error::not_available(
-            "IVMDVDDrive::AttachHostDrive",
-            "devices of the host cannot be opened as media",
-        )
-        .with_remedy("copy the disc to an image, and attach that"))
+        let path = Path::new(device);
+        let refused = |detail: &str| {
+            Error::new(hresult::E_FAIL, detail)
+                .with_remedy("put a disc into the host's drive, and see who else uses it")
+        };
+        self.machine.change(|vmc| {
+            self.check(vmc)?;
+            self.must_be_empty(vmc)?;
+            media::check_host_drive(device)?;
+            if !media::insert(&self.machine, self.drive(vmc), path, refused)? {
+                media::check(path, Purpose::Dvd).map_err(|error| refused(&crate::storage::chain(&error)))?;
+            }
+            self.put(vmc, Some(path));
+            Ok(())
+        })?;
+        self.note(|drive| EventKind::MediaInsert {
+            drive,
+            path: path.to_owned(),
+        });
+        Ok(())
     }
 
     /// `IVMDVDDrive::ReleaseHostDrive`: takes the host's drive out.
     ///
     /// # Errors
-    /// `VM_E_MEDIA_WRONG_TYPE` if there is none, `VM_E_DRIVE_INVALID`, `VM_E_VM_UNKNOWN`.
+    /// `VM_E_MEDIA_WRONG_TYPE` if there is none, `E_FAIL` if the guest does not let go, `VM_E_DRIVE_INVALID`, `VM_E_VM_UNKNOWN`.
     pub fn release_host_drive(&self) -> Result<()> {
-        self.release(DvdAttachment::HostDrive, "a host drive", false)
+        let released = self.release(DvdAttachment::HostDrive, "a host drive", false);
+        released.map_err(|error| match error.result() {
+            // The documents have another code here than for images.
+            hresult::VM_E_MEDIA_UNMOUNT_FAIL => {
+                Error::new(hresult::E_FAIL, error.cause()).with_remedy("unmount the disc in the guest")
+            }
+            _ => error,
+        })
     }
 
     fn release(&self, wanted: DvdAttachment, word: &str, force: bool) -> Result<()> {

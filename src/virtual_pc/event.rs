@@ -3,24 +3,31 @@
 //!
 //! There is no daemon that could call clients back, so events go to a journal, one JSON object a line, which everyone of this user reads
 //! and follows. It holds the last [`JOURNAL_MOST`] bytes and the part before them; a guest that makes events without end fills no disk.
+//! Each event has a number, one more than the one before, so that who was away can ask for what came since.
 
-use super::enums::MachineState;
+use super::enums::{MachineState, TaskResult};
 use super::error::{Error, Result};
 use super::files;
 use super::places::Places;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A part of the journal is not longer than this.
 pub const JOURNAL_MOST: u64 = 1 << 20;
+/// An event takes no more bytes than this: a path has 4096 at most, and each may need six in JSON.
+const EVENT_MOST: u64 = 64 << 10;
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
+    /// Its number.
+    #[serde(default)]
+    pub id: u64,
     /// When, in UTC.
+    #[schema(value_type = String, format = DateTime)]
     pub time: jiff::Timestamp,
     /// The machine's name, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +38,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     /// `IVMVirtualMachineEvents::OnStateChange`, and to the application `IVMVirtualPCEvents::OnVMStateChange`: the machine's state is
@@ -58,6 +65,7 @@ pub enum EventKind {
         /// The drive: `dvd0` to `dvd3`, `fd0`, `fd1`.
         drive: String,
         /// The medium's file.
+        #[schema(value_type = String)]
         path: PathBuf,
     },
     /// `IVMDVDDriveEvents::OnMediaEject` and `IVMFloppyDriveEvents::OnMediaEject`: a medium was taken out of a drive.
@@ -65,7 +73,32 @@ pub enum EventKind {
         /// The drive.
         drive: String,
         /// The medium's file, if it is known.
+        #[schema(value_type = Option<String>)]
         path: Option<PathBuf>,
+    },
+    /// `IVMVirtualMachineEvents::OnDiskOutOfSpace`: a volume with a growing image of the machine is nearly full.
+    DiskOutOfSpace {
+        /// So nearly that the machine was paused until there is room.
+        critically_low: bool,
+        /// A folder on the volume.
+        #[schema(value_type = String)]
+        volume: PathBuf,
+        /// What is free there, in bytes.
+        free: u64,
+    },
+    /// A task has begun.
+    TaskBegin {
+        /// Its number.
+        task: u32,
+        /// What it does.
+        description: String,
+    },
+    /// A task has ended.
+    TaskEnd {
+        /// Its number.
+        task: u32,
+        /// How.
+        result: TaskResult,
     },
     /// `IVMVirtualPCEvents::OnEventLogged`: something was noted.
     EventLogged {
@@ -88,31 +121,37 @@ impl Journal {
         }
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.join("events.jsonl")
-    }
-
     /// Notes an event. A journal that cannot be written is logged and does not stop what happened.
     pub fn note(&self, machine: Option<&str>, kind: EventKind) {
         let event = Event {
+            id: 0,
             time: jiff::Timestamp::now(),
             machine: machine.map(str::to_owned),
             kind,
         };
-        if let Err(error) = self.append(&event) {
+        if let Err(error) = self.append(event) {
             log::warn!("an event cannot be noted: {error}");
         }
     }
 
-    fn append(&self, event: &Event) -> Result<()> {
+    fn append(&self, mut event: Event) -> Result<()> {
         files::make_folder(&self.folder)?;
         let _lock = files::lock(&self.folder.join("events.lock"))?;
         let path = self.path();
-        let write = || {
-            if fs::metadata(&path).is_ok_and(|present| present.len() > JOURNAL_MOST) {
-                fs::rename(&path, self.folder.join("events.old.jsonl"))?;
+        let mut write = || {
+            let end = End::of(&path)?;
+            // A part that holds nothing yet goes on with the numbers of the one before.
+            let last = match end.last {
+                Some(last) => last,
+                None => End::of(&self.old_path())?.last.unwrap_or(0),
+            };
+            event.id = last + 1;
+            if end.len > JOURNAL_MOST {
+                fs::rename(&path, self.old_path())?;
             }
-            let mut line = serde_json::to_vec(event)?;
+            // Half a line, which a crash can leave, must not take this one along.
+            let mut line = if end.is_whole { vec![] } else { vec![b'\n'] };
+            serde_json::to_writer(&mut line, &event)?;
             line.push(b'\n');
             fs::OpenOptions::new()
                 .create(true)
@@ -126,8 +165,7 @@ impl Journal {
     /// All events that are kept, oldest first. Half a line, which a crash can leave, is no event.
     pub fn read(&self) -> Result<Vec<Event>> {
         let mut events = vec![];
-        for name in ["events.old.jsonl", "events.jsonl"] {
-            let path = self.folder.join(name);
+        for path in [self.old_path(), self.path()] {
             match fs::read_to_string(&path) {
                 Ok(text) => events.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -139,39 +177,125 @@ impl Journal {
 
     /// Gives events as they come, from now on, until `take` says false.
     pub fn follow(&self, mut take: impl FnMut(Event) -> bool) -> Result<()> {
-        files::make_folder(&self.folder)?;
-        let failed = |error: io::Error| Error::unexpected(&self.folder, &error);
-        let mut watch = inotify::Inotify::init().map_err(failed)?;
-        let wanted = inotify::WatchMask::MODIFY | inotify::WatchMask::CREATE | inotify::WatchMask::MOVED_TO;
-        watch.watches().add(&self.folder, wanted).map_err(failed)?;
-        let mut reader = Follower::open(&self.path());
-        reader.skip();
+        let mut watch = self.watch()?;
+        let mut follower = self.follower(None);
         let mut buffer = [0; 4096];
         loop {
-            loop {
-                while let Some(event) = reader.next() {
-                    if !take(event) {
-                        return Ok(());
-                    }
-                }
-                if !reader.moved_on(&self.path()) {
-                    break;
+            while let Some(event) = follower.next_event() {
+                if !take(event) {
+                    return Ok(());
                 }
             }
             // Something in the folder has changed; what, the next reading tells.
-            watch.read_events_blocking(&mut buffer).map_err(failed)?.count();
+            let seen = watch.read_events_blocking(&mut buffer);
+            let _ = seen
+                .map_err(|error| Error::unexpected(&self.folder, &error))?
+                .count();
+        }
+    }
+
+    /// What tells that the journal may have grown. Who makes a [`Follower`] afterwards misses nothing.
+    pub fn watch(&self) -> Result<inotify::Inotify> {
+        files::make_folder(&self.folder)?;
+        let failed = |error: io::Error| Error::unexpected(&self.folder, &error);
+        let watch = inotify::Inotify::init().map_err(failed)?;
+        let wanted = inotify::WatchMask::MODIFY | inotify::WatchMask::CREATE | inotify::WatchMask::MOVED_TO;
+        watch.watches().add(&self.folder, wanted).map_err(failed)?;
+        Ok(watch)
+    }
+
+    /// Who reads the journal from now on, or from after the event of a number on, as far as that is still kept.
+    pub fn follower(&self, after: Option<u64>) -> Follower {
+        let part = match after {
+            None => {
+                let mut part = Part::open(&self.path());
+                part.skip();
+                part
+            }
+            Some(_) if self.old_path().exists() => Part::open(&self.old_path()),
+            Some(_) => Part::open(&self.path()),
+        };
+        Follower {
+            journal: self.clone(),
+            part,
+            after: after.unwrap_or(0),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("events.jsonl")
+    }
+
+    fn old_path(&self) -> PathBuf {
+        self.folder.join("events.old.jsonl")
+    }
+}
+
+/// The end of a part of the journal.
+struct End {
+    len: u64,
+    /// Whether its last line is whole.
+    is_whole: bool,
+    /// The number of its last event.
+    last: Option<u64>,
+}
+
+impl End {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self {
+                    len: 0,
+                    is_whole: true,
+                    last: None,
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(EVENT_MOST)))?;
+        let mut tail = vec![];
+        file.take(EVENT_MOST).read_to_end(&mut tail)?;
+        let mut lines = tail.rsplit(|byte| *byte == b'\n');
+        let last = lines.find_map(|line| serde_json::from_slice::<Event>(line).ok());
+        Ok(Self {
+            len,
+            is_whole: tail.last().is_none_or(|byte| *byte == b'\n'),
+            last: last.map(|event| event.id),
+        })
+    }
+}
+
+/// Reads the journal as it grows.
+pub struct Follower {
+    journal: Journal,
+    part: Part,
+    after: u64,
+}
+
+impl Follower {
+    /// The next event, if it has happened.
+    pub fn next_event(&mut self) -> Option<Event> {
+        loop {
+            match self.part.next() {
+                Some(event) if event.id > self.after => return Some(event),
+                Some(_) => {}
+                None if self.part.moved_on(&self.journal.path()) => {}
+                None => return None,
+            }
         }
     }
 }
 
-/// Reads a journal's part to its end, and then the next one's.
-struct Follower {
+/// Reads a part of the journal to its end, and then the next one.
+struct Part {
     file: Option<BufReader<File>>,
     /// The start of a line that is still being written.
     line: String,
 }
 
-impl Follower {
+impl Part {
     fn open(path: &Path) -> Self {
         Self {
             file: File::open(path).ok().map(BufReader::new),
@@ -255,10 +379,37 @@ mod tests {
         assert!(seen.len() > total / 2 && seen == wanted, "{} seen", seen.len());
         let events = journal.read().unwrap();
         assert_eq!(events.last().unwrap().kind, message(total - 1));
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
+        let mut follower = journal.follower(Some(ids[5]));
+        let again: Vec<_> = std::iter::from_fn(|| follower.next_event()).collect();
+        assert_eq!(again, events[6..]);
         let kept: u64 = ["events.jsonl", "events.old.jsonl"]
             .map(|name| fs::metadata(folder.path().join("state").join(name)).map_or(0, |m| m.len()))
             .iter()
             .sum();
         assert!(kept < 2 * JOURNAL_MOST + 16_000, "{kept}");
+    }
+
+    #[test]
+    fn half_a_line_takes_no_other_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(&Places::under(folder.path()));
+        journal.note(None, EventKind::Reset);
+        fs::OpenOptions::new()
+            .append(true)
+            .open(journal.path())
+            .unwrap()
+            .write_all(b"{\"id\":2,\"time")
+            .unwrap();
+        journal.note(None, EventKind::TripleFault);
+        let events = journal.read().unwrap();
+        assert_eq!(
+            events
+                .iter()
+                .map(|event| (event.id, &event.kind))
+                .collect::<Vec<_>>(),
+            [(1, &EventKind::Reset), (2, &EventKind::TripleFault)]
+        );
     }
 }

@@ -93,23 +93,9 @@ impl FloppyDrive {
             };
             return Err(Error::of_file(hresult::E_INVALIDARG, &path, what));
         }
-        let refused = |detail: &str| Error::new(hresult::VM_E_IMAGE_CAPTURE_FAIL, detail);
-        self.machine.change(|vmc| {
-            if !media::insert(&self.machine, self.drive(), &path, refused)? {
-                let image = media::check(&path, Purpose::Floppy);
-                let image = image.map_err(|error| refused(&crate::storage::chain(&error)))?;
-                // Its size must be that of a diskette.
-                let drive = board::FloppyDrive { image: Some(image) };
-                drive
-                    .kind()
-                    .map_err(|error| refused(&crate::storage::chain(&error)))?;
-            }
-            self.put(vmc, Some(&path));
-            Ok(())
-        })?;
-        let drive = self.drive().to_string();
-        self.machine.note(EventKind::MediaInsert { drive, path });
-        Ok(())
+        self.attach(&path, |detail| {
+            Error::new(hresult::VM_E_IMAGE_CAPTURE_FAIL, detail)
+        })
     }
 
     /// `IVMFloppyDrive::ReleaseImage`: takes the image out.
@@ -120,19 +106,37 @@ impl FloppyDrive {
         self.release(FloppyAttachment::Image, "an image")
     }
 
-    /// `IVMFloppyDrive::AttachHostDrive`: puts a drive of the host in. Refused as documented when it cannot be meant, and not available
-    /// otherwise: devices cannot be opened as media yet.
+    /// `IVMFloppyDrive::AttachHostDrive`: puts a drive of the host in, in place of what is there.
     ///
     /// # Errors
-    /// `E_INVALIDARG` for what is no drive of the host; `VM_E_VM_UNKNOWN`; else `E_NOTIMPL`.
+    /// `E_INVALIDARG` for what is no drive of the host, and for one without a diskette; `VM_E_VM_UNKNOWN`.
     pub fn attach_host_drive(&self, device: &str) -> Result<()> {
         self.machine.configuration()?;
         media::check_host_drive(device)?;
-        Err(Error::not_available(
-            "IVMFloppyDrive::AttachHostDrive",
-            "devices of the host cannot be opened as media",
-        )
-        .with_remedy("copy the diskette to an image, and attach that"))
+        self.attach(Path::new(device), |detail| {
+            Error::new(hresult::E_INVALIDARG, detail)
+        })
+    }
+
+    fn attach(&self, path: &Path, refused: impl Fn(&str) -> Error) -> Result<()> {
+        self.machine.change(|vmc| {
+            if !media::insert(&self.machine, self.drive(), path, &refused)? {
+                let image = media::check(path, Purpose::Floppy);
+                let image = image.map_err(|error| refused(&crate::storage::chain(&error)))?;
+                // Its size must be that of a diskette.
+                let drive = board::FloppyDrive { image: Some(image) };
+                drive
+                    .kind()
+                    .map_err(|error| refused(&crate::storage::chain(&error)))?;
+            }
+            self.put(vmc, Some(path));
+            Ok(())
+        })?;
+        self.machine.note(EventKind::MediaInsert {
+            drive: self.drive().to_string(),
+            path: path.to_owned(),
+        });
+        Ok(())
     }
 
     /// `IVMFloppyDrive::ReleaseHostDrive`: takes the host's drive out.

@@ -14,7 +14,7 @@ use super::vmc::Vmc;
 use crate::control_socket;
 use crate::machine::control::{Answer, Command, CommandError, RunState, Status};
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +57,11 @@ impl Instance {
     /// The socket of a serial port that leads nowhere else, counted from 0.
     pub fn console(&self, port: usize) -> PathBuf {
         self.path(&format!("com{}", port + 1))
+    }
+
+    /// The socket for HTTP.
+    pub fn api(&self) -> PathBuf {
+        self.path("api")
     }
 
     /// What the machine's process says.
@@ -105,9 +110,10 @@ impl Instance {
             }
             Err(TryLockError::Error(error)) => return Err(files::failed(&self.folder, &error)),
         }
+        note_process(&running).map_err(|error| files::failed(&self.folder, &error))?;
         // Those who wait for the end of the one before are about to go.
         let life = files::lock(&self.path("life"))?;
-        for stale in ["control", "com1", "com2", "com3", "com4", "state"] {
+        for stale in ["control", "api", "com1", "com2", "com3", "com4", "state"] {
             let _ = fs::remove_file(self.path(stale));
         }
         Ok(Tenure {
@@ -129,6 +135,12 @@ impl Instance {
             return false;
         };
         matches!(running.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
+    /// The process that runs the machine.
+    pub fn process(&self) -> Option<u32> {
+        let noted = fs::read_to_string(self.path("running")).ok()?;
+        noted.trim().parse().ok().filter(|_| self.is_running())
     }
 
     /// What the machine is doing.
@@ -215,6 +227,12 @@ impl Instance {
             Err(error) => Err(Error::new(hresult::E_FAIL, error.to_string())),
         }
     }
+}
+
+/// Writes this process's number into the file that it has locked.
+fn note_process(mut file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    write!(file, "{}", std::process::id())
 }
 
 impl Tenure {

@@ -3,11 +3,12 @@
 
 use super::enums::DriveType;
 use super::error::{Error, Result};
+use super::event::EventKind;
 use super::hresult;
 use super::machine::{self, VirtualMachine};
-use super::place::Place;
+use super::place::{self, Place};
 use super::vmc::Vmc;
-use crate::machine::control::{Command, CommandError, Drive};
+use crate::machine::control::{Command, CommandError, Drive, Remote};
 use crate::storage::{self, Image, Purpose};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -29,6 +30,42 @@ pub(super) fn check(path: &Path, purpose: Purpose) -> std::result::Result<Image,
 /// Whether a path names a drive of the host, not an image.
 pub(super) fn is_host_drive(path: &Path) -> bool {
     path.starts_with("/dev")
+}
+
+/// Takes what the guest has ejected out of the drive and the configuration. Called by the machine's process, not on its director's thread,
+/// which answers others who hold the configuration's lock.
+pub(super) fn guest_ejected(
+    machine: &VirtualMachine,
+    remote: &Remote,
+    drive: Drive,
+    path: &Path,
+) -> Result<()> {
+    let Drive::Dvd(number) = drive else {
+        return Ok(());
+    };
+    let taken = machine.change(|vmc| {
+        let place = machine::places_of(vmc, DriveType::DVD)
+            .into_iter()
+            .nth(number.into());
+        let Some(group) = place.map(|place| format!("{}/pathname", place.key())) else {
+            return Ok(false);
+        };
+        // Somebody may have changed it meanwhile.
+        if place::file(vmc, &group, machine.folder()).as_deref() != Some(path) {
+            return Ok(false);
+        }
+        // A machine that has ended holds nothing any more.
+        let _ = remote.command(Command::Eject { drive, force: true });
+        place::put_file(vmc, &group, None, machine.folder());
+        Ok(true)
+    })?;
+    if taken {
+        machine.note(EventKind::MediaEject {
+            drive: drive.to_string(),
+            path: Some(path.to_owned()),
+        });
+    }
+    Ok(())
 }
 
 /// Refuses what is no drive of the host.

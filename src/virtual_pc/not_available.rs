@@ -53,14 +53,9 @@ pub const NOT_AVAILABLE: &[(&str, HResult, &str)] = &[
         "machines have no USB",
     ),
     (
-        "IVMAccountant::CPUUtilization",
-        hresult::E_NOTIMPL,
-        "the machine does not count its processors' time yet",
-    ),
-    (
         "IVMAccountant::CPUUtilizationHistory",
         hresult::E_NOTIMPL,
-        "the machine does not count its processors' time yet",
+        "nobody notes the processors' time while nobody asks",
     ),
     (
         "IVMAccountant::DiskBytesRead",
@@ -71,16 +66,6 @@ pub const NOT_AVAILABLE: &[(&str, HResult, &str)] = &[
         "IVMAccountant::DiskBytesWritten",
         hresult::E_NOTIMPL,
         "the machine does not count its disks' bytes yet",
-    ),
-    (
-        "IVMDVDDrive::AttachHostDrive",
-        hresult::E_NOTIMPL,
-        "devices of the host cannot be opened as media",
-    ),
-    (
-        "IVMFloppyDrive::AttachHostDrive",
-        hresult::E_NOTIMPL,
-        "devices of the host cannot be opened as media",
     ),
     (
         "IVMVirtualMachine::AddNetworkAdapter",
@@ -146,11 +131,6 @@ pub const NOT_AVAILABLE: &[(&str, HResult, &str)] = &[
         "IVMVirtualMachineEvents::OnAdditionsUninstalled",
         hresult::VM_E_ADDITIONS_NOT_AVAIL,
         "there are no integration components for guests",
-    ),
-    (
-        "IVMVirtualMachineEvents::OnDiskOutOfSpace",
-        hresult::E_NOTIMPL,
-        "the host's volumes are not watched yet",
     ),
     (
         "IVMVirtualMachineEvents::OnEnhancedVideoModeChanged",

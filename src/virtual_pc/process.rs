@@ -12,24 +12,28 @@ use super::instance::{self, Instance, Tenure};
 use super::machine::{self, VirtualMachine};
 use super::place::{self, Place};
 use super::ports::{self, FarEnd};
+use super::space::SpaceGuard;
 use super::vmc::{Value, Vmc};
 use super::{files, floppy, hresult, media};
+use crate::api::{Scope, server::MachineSocket};
 use crate::console::{self, Backend, Drain};
 use crate::control_socket::ControlListener;
 use crate::firmware::image::{self, Kind};
 use crate::hypervisor::{self, Irqchip};
-use crate::machine::control::{Command as Order, End, Happening};
+use crate::machine::control::{Command as Order, Drive, End, Happening, Remote};
 use crate::machine::{Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
 use crate::saved_state::{self, Saved};
 use crate::storage::{Image, Purpose, chain};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 
 /// The word of the command line that [`serve`] stands behind.
 pub const WORD: &str = "machine-process";
@@ -110,7 +114,12 @@ pub fn serve(app: &VirtualPc, path: &Path) -> u8 {
     // A process that leads its group is detached already.
     let _ = crate::host::leave_session();
     let machine = VirtualMachine::new(app.clone(), path.to_owned());
-    match run(&machine, &mut reporter) {
+    let done = run(&machine, &mut reporter);
+    // Tasks that clients of the machine's own socket began wait for its end, which has come, and have to note theirs.
+    for task in app.tasks() {
+        let _ = task.finish();
+    }
+    match done {
         Ok(()) => 0,
         Err(error) => {
             log::error!("{}: {error}", error.result());
@@ -207,6 +216,7 @@ fn live(
         Error::new(hresult::HResult::from(&cause), cause.to_string()).with_remedy(cause.remedy())
     })?;
     let (spec, drains) = specification(machine, &vmc, tenure.instance())?;
+    let growing = growing_images(&spec);
     let built = match &saved {
         Some(saved) => Machine::restored(spec, &*hypervisor, saved),
         None => Machine::new(spec, &*hypervisor),
@@ -219,6 +229,13 @@ fn live(
     let control = listener
         .serve(running.remote())
         .map_err(|error| files::failed(&socket, &error))?;
+    let path = tenure.instance().api();
+    let scope = Scope::Machine(machine.clone());
+    let api =
+        MachineSocket::open(&path, machine.app(), scope).map_err(|error| files::failed(&path, &error))?;
+    let (trays, opened) = mpsc::channel();
+    let clerk =
+        Clerk::start(machine, running.remote(), opened).map_err(|error| no_thread(machine, &error))?;
     let remote = running.remote();
     let handle = signals.handle();
     let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -232,12 +249,20 @@ fn live(
         machine.forget_saved_state()?;
     }
     change(MachineState::Running)?;
+    // The last that can fail: its end waits for the answers of a machine that runs.
+    let guard =
+        SpaceGuard::start(machine, &growing, running.remote()).map_err(|error| no_thread(machine, &error))?;
     reporter.tell(&Report::Running);
     let end = running.run_watched(&mut |happening| {
         // Who asks while it is being saved must not wait for that.
         let noted = match happening {
             Happening::Saving => change(MachineState::Saving),
             Happening::NotSaved => change(MachineState::Running),
+            Happening::TrayOpened { drive, path } => {
+                // The clerk ends after the machine.
+                let _ = trays.send((drive, path));
+                Ok(())
+            }
             other => {
                 tell(machine, &other);
                 Ok(())
@@ -252,7 +277,12 @@ fn live(
         let _ = change(MachineState::TurningOff);
     }
     drop(control);
+    drop(trays);
     drop(running);
+    // What these ask of the machine now is answered by its end.
+    drop(api);
+    drop(guard);
+    clerk.finish();
     drop(drains);
     handle.close();
     if let Ok(watcher) = watcher {
@@ -302,6 +332,48 @@ fn finish(
     }
 }
 
+/// Keeps the configuration in step with what the guest does to its drives, on a thread of its own.
+struct Clerk(JoinHandle<()>);
+
+impl Clerk {
+    fn start(
+        machine: &VirtualMachine,
+        remote: Remote,
+        opened: mpsc::Receiver<(Drive, PathBuf)>,
+    ) -> io::Result<Self> {
+        let machine = machine.clone();
+        let thread = std::thread::Builder::new().name("clerk".into()).spawn(move || {
+            for (drive, path) in opened {
+                if let Err(error) = media::guest_ejected(&machine, &remote, drive, &path) {
+                    log::warn!("what the guest ejected from {drive} stays in the configuration: {error}");
+                }
+            }
+        })?;
+        Ok(Self(thread))
+    }
+
+    /// Waits for what it still has to do; nobody tells it more.
+    fn finish(self) {
+        let _ = self.0.join();
+    }
+}
+
+/// The files of hard disks that grow as they are written.
+fn growing_images(spec: &Spec) -> Vec<PathBuf> {
+    let disks = spec.ide.iter().filter_map(|drive| match drive {
+        Some(IdeDrive::Disk(image)) => Some(image),
+        _ => None,
+    });
+    disks
+        .filter(|image| image.grows())
+        .map(|image| image.path().to_owned())
+        .collect()
+}
+
+fn no_thread(machine: &VirtualMachine, error: &io::Error) -> Error {
+    Error::of_file(hresult::VM_E_OUT_OF_RESOURCE, machine.path(), error)
+}
+
 fn tell(machine: &VirtualMachine, happening: &Happening) {
     machine.note(match happening {
         Happening::Paused => EventKind::StateChange {
@@ -316,6 +388,8 @@ fn tell(machine: &VirtualMachine, happening: &Happening) {
         Happening::PoweredOff => EventKind::GuestShutdown,
         // Changes of state, which are noted where they are made.
         Happening::Saving | Happening::NotSaved => return,
+        // The clerk notes what comes of it.
+        Happening::TrayOpened { .. } => return,
     });
 }
 
@@ -355,13 +429,6 @@ fn image(path: &Path, purpose: Purpose) -> Result<Image> {
 /// A medium that is missing leaves its drive empty, as on a real machine; a disk that is missing does not.
 fn medium(path: Option<std::path::PathBuf>, purpose: Purpose) -> Option<Image> {
     let path = path?;
-    if media::is_host_drive(&path) {
-        log::warn!(
-            "{}: drives of the host cannot be used as media; the drive is empty",
-            path.display()
-        );
-        return None;
-    }
     match media::check(&path, purpose) {
         Ok(image) => Some(image),
         Err(error) => {

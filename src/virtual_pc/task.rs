@@ -6,6 +6,7 @@
 
 use super::enums::TaskResult;
 use super::error::{Error, Result};
+use super::event::{EventKind, Journal};
 use super::hresult::{self, HResult};
 use super::places::Places;
 use super::{collection::Collection, files};
@@ -68,15 +69,24 @@ impl Task {
         write(&folder, &record)?;
         forget_old(&folder);
         drop(lock);
+        let journal = Journal::new(places);
+        journal.note(
+            None,
+            EventKind::TaskBegin {
+                task: record.id,
+                description: description.clone(),
+            },
+        );
         let record = Arc::new(Mutex::new(record));
         let noted = record.clone();
         let task = vhd::Task::start(description, move |watch| {
             let outcome = operation(watch);
-            let mut record = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            record.result = Some(match &outcome {
+            let result = match &outcome {
                 Ok(()) => TaskResult::Success,
                 Err(error) => kind_of(error.result(), watch.is_cancelled()),
-            });
+            };
+            let mut record = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            record.result = Some(result);
             if let Err(error) = outcome {
                 record.error = Some(error.result().name.to_owned());
                 record.error_description = Some(error.cause().to_owned());
@@ -85,6 +95,9 @@ impl Task {
             if let Err(error) = write(&folder, &record) {
                 log::warn!("the end of a task cannot be noted: {error}");
             }
+            let task = record.id;
+            drop(record);
+            journal.note(None, EventKind::TaskEnd { task, result });
             drop(alive);
             Ok(())
         })

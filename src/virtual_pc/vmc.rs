@@ -68,8 +68,14 @@ enum Content {
 }
 
 /// A configuration value.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "type", content = "value", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(
+    tag = "type",
+    content = "value",
+    rename_all = "kebab-case",
+    deny_unknown_fields
+)]
+#[schema(as = ConfigurationValue)]
 pub enum Value {
     /// Text: `VT_BSTR`.
     String(String),

@@ -353,7 +353,7 @@ fn images_in_use() {
     refused(
         &lab,
         &["run", "--control", "control"],
-        &["control", "another machine"],
+        &["control", "another process"],
     );
     // Discs are only read: two machines may.
     let iso = text(&lab.path("disc.iso")).to_owned();

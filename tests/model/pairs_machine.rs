@@ -8,6 +8,8 @@ use virtualpc::virtual_pc::vmc::Value;
 
 #[test]
 fn a_machine_that_is_off() {
+    // Its locks are taken and let go in this process.
+    let _undisturbed = support::alone();
     let lab = Lab::new();
     let machine = lab.machine("m");
     let long = "x".repeat(33);
@@ -74,6 +76,7 @@ fn a_machine_that_is_off() {
     let accountant = machine.accountant().unwrap();
     pairs!(S_FALSE:
         "IVMAccountant::UpTime" => accountant.up_time(),
+        "IVMAccountant::CPUUtilization" => accountant.cpu_utilization(),
         "IVMAccountant::NetworkBytesReceived" => accountant.network_bytes_received(),
         "IVMAccountant::NetworkBytesSent" => accountant.network_bytes_sent(),
     );
@@ -148,9 +151,15 @@ fn a_machine_that_runs() {
         "IVMDVDDrive::SetBusLocation" => machine.dvd_drives().unwrap().item(1).unwrap().clone().set_bus_location(0, 0),
     );
     let accountant = machine.accountant().unwrap();
+    // The guest computes without end.
+    let used = accountant.cpu_time().unwrap();
+    support::wait_for("its processor to run", || {
+        (accountant.cpu_time().unwrap() > used).then_some(())
+    });
     let key = "settings/undo_drives/default_action";
     pairs!(S_OK:
         "IVMAccountant::UpTime" => accountant.up_time(),
+        "IVMAccountant::CPUUtilization" => accountant.cpu_utilization().map(|percent| assert!(percent <= 100)),
         "IVMAccountant::NetworkBytesReceived" => accountant.network_bytes_received(),
         "IVMAccountant::NetworkBytesSent" => accountant.network_bytes_sent(),
         "IVMVirtualMachine::SetActivationValue" => machine.set_activation_value(key, &Value::Integer(0)),

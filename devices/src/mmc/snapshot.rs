@@ -26,6 +26,7 @@ impl Snapshot for DvdDrive {
             identity: _,
             tray,
             host_events: _,
+            bell: _,
             state,
         } = self;
         if tray.any_disc().is_some_and(|disc| !disc.reader.is_idle())

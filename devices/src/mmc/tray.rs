@@ -216,7 +216,11 @@ impl DvdDrive {
         if self.host_events.len() >= HOST_EVENTS {
             self.host_events.pop_front();
         }
+        let first = self.host_events.is_empty();
         self.host_events.push_back(event);
+        if first {
+            (self.bell)();
+        }
     }
 }
 

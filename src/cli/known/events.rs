@@ -62,6 +62,20 @@ fn words(kind: &EventKind) -> String {
             path: Some(path),
         } => format!("{drive}: {} taken out", path.display()),
         EventKind::MediaEject { drive, path: None } => format!("{drive}: medium taken out"),
+        EventKind::DiskOutOfSpace {
+            critically_low,
+            volume,
+            free,
+        } => {
+            let then = if *critically_low {
+                "; paused until there is room"
+            } else {
+                ""
+            };
+            format!("{}: {} MB are free{then}", volume.display(), free >> 20)
+        }
+        EventKind::TaskBegin { task, description } => format!("task {task} began: {description}"),
+        EventKind::TaskEnd { task, result } => format!("task {task} ended: {result}"),
         EventKind::EventLogged { message } => message.clone(),
     }
 }

@@ -3,12 +3,11 @@
 
 use super::model::{absolute, find, open, print_table};
 use crate::cli::{Error, exit, print_json};
-use crate::virtual_pc::enums::{DriveType, DvdAttachment, FloppyAttachment, UndoAction};
+use crate::virtual_pc::enums::UndoAction;
 use crate::virtual_pc::machine::VirtualMachine;
-use crate::virtual_pc::place::Place;
 use crate::virtual_pc::process::text_value;
+use crate::virtual_pc::view;
 use crate::virtual_pc::vmc::Value;
-use serde::Serialize;
 use std::path::PathBuf;
 
 /// Makes a machine: 128 MB, an empty DVD drive at 1:0, an empty floppy drive.
@@ -136,37 +135,21 @@ pub struct List {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    state: String,
-    memory: Option<u32>,
-    file: PathBuf,
-}
-
 impl List {
     /// Runs the command.
     pub fn run(&self) -> Result<u8, Error> {
         let mut rows = vec![];
         for machine in open()?.virtual_machines()? {
-            rows.push(Row {
-                name: machine.name()?,
-                // One that cannot be read does not hide the others.
-                state: machine
-                    .state()
-                    .map_or_else(|_| "invalid".to_owned(), |state| state.to_string()),
-                memory: machine.memory().ok(),
-                file: machine.path().to_owned(),
-            });
+            rows.push(view::MachineRow::of(&machine)?);
         }
         if self.json {
             print_json(&rows)?;
         } else {
-            let cells = |row: &Row| {
+            let cells = |row: &view::MachineRow| {
                 let memory = row.memory.map_or("-".to_owned(), |memory| format!("{memory} MB"));
                 [
                     row.name.clone(),
-                    row.state.clone(),
+                    row.state.to_string(),
                     memory,
                     row.file.display().to_string(),
                 ]
@@ -193,36 +176,6 @@ pub struct Show {
     value: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Machine {
-    name: String,
-    state: String,
-    id: String,
-    file: PathBuf,
-    memory: Option<u32>,
-    notes: String,
-    undoable: bool,
-    undo_action: UndoAction,
-    drives: Vec<Drive>,
-    serial_ports: Vec<Port>,
-    up_time: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Drive {
-    place: String,
-    kind: String,
-    holds: String,
-    file: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct Port {
-    port: String,
-    kind: String,
-    name: String,
-}
-
 impl Show {
     /// Runs the command.
     pub fn run(&self) -> Result<u8, Error> {
@@ -240,115 +193,48 @@ impl Show {
             }
             return Ok(exit::DONE);
         }
-        let shown = look(&machine)?;
+        let shown = view::Machine::of(&machine)?;
         if self.json {
             print_json(&shown)?;
         } else {
-            shown.print();
+            print(&shown);
         }
         Ok(exit::DONE)
     }
 }
 
-fn look(machine: &VirtualMachine) -> Result<Machine, Error> {
-    let mut drives = vec![];
-    for (place, kind) in Place::ALL.into_iter().zip(machine.attached_drive_types()?) {
-        let (holds, file) = match kind {
-            DriveType::Null => continue,
-            DriveType::HardDisk => {
-                let connections = machine.hard_disk_connections()?;
-                let disk = connections.iter().find(|connection| connection.place() == place);
-                let file = disk.and_then(|disk| Some(disk.hard_disk().ok()?.file().to_owned()));
-                let undo = disk.is_some_and(|disk| disk.undo_hard_disk().is_ok());
-                (if undo { "image, undo disk" } else { "image" }.to_owned(), file)
-            }
-            DriveType::DVD => {
-                let dvds = machine.dvd_drives()?;
-                let dvd = dvds.iter().find(|dvd| dvd.place() == place);
-                let holds = dvd
-                    .and_then(|dvd| dvd.attachment().ok())
-                    .unwrap_or(DvdAttachment::None);
-                let file = dvd.and_then(|dvd| dvd.image_file().or_else(|_| dvd.host_drive()).ok());
-                (holds.to_string(), file)
-            }
-        };
-        drives.push(Drive {
-            place: place.to_string(),
-            kind: kind.to_string(),
-            holds,
-            file,
-        });
+fn print(machine: &view::Machine) {
+    let memory = machine
+        .memory
+        .map_or("-".to_owned(), |memory| format!("{memory} MB"));
+    let undo = if machine.undoable { "yes" } else { "no" };
+    println!("name        {}", machine.name);
+    println!("state       {}", machine.state);
+    if let Some(seconds) = machine.up_time {
+        println!("on for      {seconds} s");
     }
-    for floppy in machine.floppy_drives()? {
-        let holds = floppy.attachment()?;
-        let file = match holds {
-            FloppyAttachment::HostDrive => floppy.host_drive()?,
-            _ => floppy.image_file()?,
-        };
-        drives.push(Drive {
-            place: format!("fd{}", floppy.drive_number()),
-            kind: "floppy".into(),
-            holds: holds.to_string(),
-            file,
-        });
+    println!("memory      {memory}");
+    println!("undo disks  {undo}; at turn-off: {}", machine.undo_action);
+    println!("file        {}", machine.file.display());
+    println!("id          {}", machine.id);
+    if !machine.notes.is_empty() {
+        println!("notes       {}", machine.notes);
     }
-    let mut serial_ports = vec![];
-    for port in machine.serial_ports()? {
-        serial_ports.push(Port {
-            port: format!("COM{}", port.id()?),
-            kind: port.kind()?.to_string(),
-            name: port.name()?,
-        });
-    }
-    Ok(Machine {
-        name: machine.name()?,
-        state: machine.state()?.to_string(),
-        id: machine.config_id()?,
-        file: machine.path().to_owned(),
-        memory: machine.memory().ok(),
-        notes: machine.notes()?,
-        undoable: machine.undoable()?,
-        undo_action: machine.undo_action()?,
-        drives,
-        serial_ports,
-        up_time: machine.accountant()?.up_time().ok(),
-    })
-}
-
-impl Machine {
-    fn print(&self) {
-        let memory = self
-            .memory
-            .map_or("-".to_owned(), |memory| format!("{memory} MB"));
-        let undo = if self.undoable { "yes" } else { "no" };
-        println!("name        {}", self.name);
-        println!("state       {}", self.state);
-        if let Some(seconds) = self.up_time {
-            println!("on for      {seconds} s");
-        }
-        println!("memory      {memory}");
-        println!("undo disks  {undo}; at turn-off: {}", self.undo_action);
-        println!("file        {}", self.file.display());
-        println!("id          {}", self.id);
-        if !self.notes.is_empty() {
-            println!("notes       {}", self.notes);
-        }
-        println!();
-        let file = |drive: &Drive| {
-            drive
-                .file
-                .as_ref()
-                .map(|file| file.display().to_string())
-                .unwrap_or_default()
-        };
-        let drives = self.drives.iter();
-        let rows = drives.map(|d| [d.place.clone(), d.kind.clone(), d.holds.clone(), file(d)]);
-        print_table(["PLACE", "DRIVE", "HOLDS", "FILE"], &rows.collect::<Vec<_>>());
-        println!();
-        let ports = self.serial_ports.iter();
-        let rows = ports.map(|port| [port.port.clone(), port.kind.clone(), port.name.clone()]);
-        print_table(["PORT", "FAR END", "PATH"], &rows.collect::<Vec<_>>());
-    }
+    println!();
+    let file = |drive: &view::Drive| {
+        drive
+            .file
+            .as_ref()
+            .map(|file| file.display().to_string())
+            .unwrap_or_default()
+    };
+    let drives = machine.drives.iter();
+    let rows = drives.map(|d| [d.place.clone(), d.kind.clone(), d.holds.clone(), file(d)]);
+    print_table(["PLACE", "DRIVE", "HOLDS", "FILE"], &rows.collect::<Vec<_>>());
+    println!();
+    let ports = machine.serial_ports.iter();
+    let rows = ports.map(|port| [port.port.clone(), port.kind.to_string(), port.name.clone()]);
+    print_table(["PORT", "FAR END", "PATH"], &rows.collect::<Vec<_>>());
 }
 
 /// A machine by its name.

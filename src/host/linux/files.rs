@@ -36,6 +36,11 @@ pub fn is_socket(metadata: &Metadata) -> bool {
     metadata.file_type().is_socket()
 }
 
+/// Whether a file is a disk or drive of the host.
+pub fn is_drive(metadata: &Metadata) -> bool {
+    metadata.file_type().is_block_device()
+}
+
 /// Whether the owner may run the file.
 pub fn is_executable(metadata: &Metadata) -> bool {
     metadata.permissions().mode() & 0o100 != 0

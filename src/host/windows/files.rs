@@ -68,6 +68,11 @@ pub fn is_socket(_metadata: &Metadata) -> bool {
     false
 }
 
+/// Whether a file is a disk or drive of the host. Those have names of their own here, outside all folders.
+pub fn is_drive(_metadata: &Metadata) -> bool {
+    false
+}
+
 /// Whether the owner may run the file: that is a matter of its name here, which Unix does not go by.
 pub fn is_executable(_metadata: &Metadata) -> bool {
     false

@@ -2,6 +2,7 @@
 //! The drives on the two IDE channels.
 
 use super::Shared;
+use crate::machine::control::{Notice, Remote};
 use crate::machine::media::{Bell, Cord, DvdBay};
 use crate::memory::Dma;
 use crate::storage::{self, Image};
@@ -39,6 +40,7 @@ pub fn wire(
     drives: [Option<IdeDrive>; 2],
     irq: IrqLine,
     dma: &Arc<Dma>,
+    remote: &Remote,
 ) -> Result<Wired, storage::Error> {
     let bell = Bell::default();
     let mut bays: Vec<(Shared<DvdDrive>, Option<PathBuf>)> = Vec::new();
@@ -71,7 +73,13 @@ pub fn wire(
                     serial: serial.clone(),
                     ..mmc::Identity::default()
                 };
-                let dvd = Arc::new(Mutex::new(DvdDrive::new(identity, medium)));
+                let director = remote.clone();
+                let ring = move || {
+                    // Nobody listens when the machine is being taken down.
+                    let _ = director.0.send(Notice::Tray);
+                };
+                let dvd = DvdDrive::new(identity, medium).ringing(Box::new(ring));
+                let dvd = Arc::new(Mutex::new(dvd));
                 bays.push((dvd.clone(), path));
                 let identity = Identity {
                     model: DVD_MODEL.into(),

@@ -4,7 +4,7 @@
 use super::VirtualMachine;
 use super::drives::places_of;
 use super::properties::UNDO_ACTION;
-use crate::machine::control::{Command, RunState};
+use crate::machine::control::{Command, RunState, Status};
 use crate::storage;
 use crate::virtual_pc::enums::{DriveType, MachineState, SerialPortType, StartupOption, UndoAction};
 use crate::virtual_pc::error::{Error, Result};
@@ -117,9 +117,17 @@ impl VirtualMachine {
         }
     }
 
-    fn run_state(&self) -> Result<RunState> {
+    /// How the running machine is.
+    ///
+    /// # Errors
+    /// `VM_E_VM_NOT_RUNNING`, `VM_E_TIMED_OUT`, `VM_E_VM_UNKNOWN`.
+    pub fn status(&self) -> Result<Status> {
         self.must_run()?;
-        Ok(self.instance().status()?.state)
+        self.instance().status()
+    }
+
+    fn run_state(&self) -> Result<RunState> {
+        Ok(self.status()?.state)
     }
 
     /// `IVMVirtualMachine::Pause`: stops guest time.

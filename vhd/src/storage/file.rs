@@ -2,7 +2,7 @@
 //! Files of the host, through the standard library alone. The only file of the crate that differs by system.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
@@ -78,7 +78,12 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        let metadata = self.file.metadata()?;
+        if metadata.is_file() {
+            return Ok(metadata.len());
+        }
+        // A device says its size by its end alone. Nothing else uses the file's position.
+        (&self.file).seek(SeekFrom::End(0))
     }
 
     fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
@@ -154,13 +159,24 @@ impl Storage for FileStorage {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostFileSystem {
     calls: HostCalls,
+    devices: bool,
 }
 
 impl HostFileSystem {
     /// With the calls that the host layer brings.
     #[must_use]
     pub fn new(calls: HostCalls) -> Self {
-        Self { calls }
+        Self {
+            calls,
+            devices: false,
+        }
+    }
+
+    /// The same, for a disk that is a device of the host, which else is taken for a mistake or an image's malice.
+    #[must_use]
+    pub fn with_devices(mut self) -> Self {
+        self.devices = true;
+        self
     }
 
     fn locked(&self, file: File, access: Access) -> io::Result<Box<dyn Storage>> {
@@ -187,7 +203,7 @@ impl FileSystem for HostFileSystem {
         if found.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        if !found.is_file() {
+        if !found.is_file() && !self.devices {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let file = OpenOptions::new()
