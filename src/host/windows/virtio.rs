@@ -5,7 +5,6 @@ use crate::hypervisor::Vm;
 use crate::storage::{self, Image};
 use devices::bus::Device;
 use devices::line::IrqLine;
-use devices::pci::Function;
 use devices::pci::config::ConfigSpace;
 use devices::snapshot::{BadState, Busy, Snapshot};
 use std::convert::Infallible;
@@ -37,6 +36,11 @@ impl NoDisk {
     pub fn reset(&mut self) {
         match self.0 {}
     }
+
+    /// Cannot be called.
+    pub fn look(&mut self) {
+        match self.0 {}
+    }
 }
 
 impl Snapshot for NoDisk {
@@ -51,13 +55,6 @@ impl Snapshot for NoDisk {
     }
 }
 
-impl NoDisk {
-    /// Cannot be called.
-    pub fn look(&mut self) {
-        match self.0 {}
-    }
-}
-
 impl Device for NoDisk {
     fn read(&mut self, _offset: u64, _data: &mut [u8]) {
         match self.0 {}
@@ -68,7 +65,7 @@ impl Device for NoDisk {
     }
 }
 
-impl Function for NoDisk {
+impl devices::pci::Function for NoDisk {
     fn config(&self) -> &ConfigSpace {
         match self.0 {}
     }
