@@ -177,6 +177,7 @@ fn describe(scope: &Scope) -> (Router<Api>, OpenApi) {
         .routes(routes!(drives::move_hard_disk))
         .routes(routes!(drives::merge_undo))
         .routes(routes!(drives::discard_undo))
+        .routes(routes!(machines::discard_saved))
         .routes(routes!(drives::list_serial))
         .routes(routes!(drives::set_serial))
         .routes(routes!(tasks::list_tasks))

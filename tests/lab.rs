@@ -14,3 +14,5 @@ mod guest;
 mod linux;
 #[path = "lab/no_svm.rs"]
 mod no_svm;
+#[path = "lab/session.rs"]
+mod session;

@@ -316,6 +316,18 @@ pub(super) async fn save_machine(
     Ok(Accepted::from(&task))
 }
 
+/// Deletes a machine's saved state.
+#[utoipa::path(post, path = "/v1/machines/{name}/discard-saved", tag = "machines",
+    params(("name" = String, Path, example = "xp", description = "Machine")),
+    responses((status = 204, description = "It is turned off"), Problem))]
+pub(super) async fn discard_saved(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let done = api.machine(name, VirtualMachine::discard_saved_state).await;
+    done.map(|()| StatusCode::NO_CONTENT)
+}
+
 /// Pulls a machine's reset line.
 #[utoipa::path(post, path = "/v1/machines/{name}/reset", tag = "machines",
     params(("name" = String, Path, example = "xp", description = "Machine")),

@@ -374,7 +374,25 @@ fn from_create_to_delete() {
     std::fs::write(lab.path("debug"), "").unwrap();
     server.task("/v1/machines/Pc/start", None);
     wait_for("the guest to write", || written().then_some(()));
+    server.task("/v1/machines/Pc/save", None);
+    assert_eq!(server.get("/v1/machines/Pc")["state"], "saved");
+    server.refused(
+        ("POST", "/v1/machines/Pc/save", Value::Null),
+        409,
+        "VM_E_VM_NOT_RUNNING",
+    );
+    server.task("/v1/machines/Pc/start", None);
+    server.refused(
+        ("POST", "/v1/machines/Pc/discard-saved", Value::Null),
+        409,
+        "VM_E_VM_RUNNING",
+    );
     server.task("/v1/machines/Pc/stop?undo=commit", None);
+    server.refused(
+        ("POST", "/v1/machines/Pc/discard-saved", Value::Null),
+        409,
+        "VM_E_VM_NO_SAVED_STATE",
+    );
     assert_eq!(content()[5 * 512..6 * 512], [b'W'; 512]);
     server.refused(
         ("POST", "/v1/machines/Pc/stop", Value::Null),
@@ -401,6 +419,10 @@ fn from_create_to_delete() {
         events.until("turned-off"),
         [
             "turning-on",
+            "running",
+            "saving",
+            "saved",
+            "restoring",
             "running",
             "turning-off",
             "merging-drives",

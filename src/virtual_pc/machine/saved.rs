@@ -11,9 +11,14 @@ use std::path::{Path, PathBuf};
 
 const PATH: &str = "settings/configuration/saved_state/path";
 
-/// The saved state that a configuration names, if it is there.
+/// The saved state that a configuration names, if it is there. What is called otherwise is none: a configuration from elsewhere must not
+/// have any file deleted.
 pub(super) fn file(vmc: &Vmc, folder: &Path) -> Option<PathBuf> {
-    place::file(vmc, PATH, folder).filter(|path| path.is_file())
+    let called = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("vsv"))
+    };
+    place::file(vmc, PATH, folder).filter(|path| called(path) && path.is_file())
 }
 
 impl VirtualMachine {
