@@ -42,6 +42,11 @@ fn main() {
     ] {
         rustc.args(["-C", option]);
     }
+    if let Some(linker) = std::env::var_os("RUSTC_LINKER") {
+        rustc
+            .arg("-C")
+            .arg(format!("linker={}", PathBuf::from(linker).display()));
+    }
     rustc
         .arg("-C")
         .arg(format!("link-arg=-Wl,-T,{}", script.display()));
