@@ -62,6 +62,14 @@ pub enum Error {
         /// Why not.
         source: Box<vhd::Error>,
     },
+    /// What was written to it cannot be made durable.
+    #[error("{path}: what was written cannot be made durable")]
+    Flush {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Box<vhd::Error>,
+    },
     /// It is to become smaller, which no guest expects of its disk.
     #[error("{path}: the disk has {len} bytes already, and can only be made larger while it is in use")]
     Smaller {

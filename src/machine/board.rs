@@ -133,6 +133,8 @@ pub enum Error {
 pub struct Board {
     /// The first to go: see [`Cord`].
     _cords: Vec<Cord>,
+    /// Of the IDE disks.
+    images: Vec<storage::Handle>,
     // What the guest wrote is flushed while the far ends are still open; then goes the event loop, then the ports that it serves.
     _drains: Vec<Drain>,
     _events: Option<EventLoop>,
@@ -284,6 +286,7 @@ impl Board {
         };
 
         let mut cords = Vec::new();
+        let mut images = Vec::new();
         let mut dvds = Vec::new();
         let mut channels = Vec::new();
         let [a, b, c, d] = ide;
@@ -302,6 +305,7 @@ impl Board {
             )?;
             dvds.extend(wired.dvds);
             cords.push(wired.cord);
+            images.extend(wired.images);
             channels.push(wired.channel);
         }
         let ide_channels = [channels[0].clone(), channels[1].clone()];
@@ -362,6 +366,7 @@ impl Board {
         });
         Ok(Self {
             _cords: cords,
+            images,
             _events: events,
             serial_ports,
             parallel,
@@ -477,6 +482,12 @@ impl Board {
                 bay.as_mut().map(|bay| bay as &mut dyn Bay)
             }
         }
+    }
+
+    /// Makes durable what the hard disks have written, while no processor runs and nothing is under way.
+    pub fn flush(&self) -> Result<(), storage::Error> {
+        self.images.iter().try_for_each(storage::Handle::flush)?;
+        self.virtio.iter().try_for_each(virtio::Disk::flush)
     }
 
     /// The virtio disk of a number.

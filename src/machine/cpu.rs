@@ -77,11 +77,11 @@ impl Gate {
         })
     }
 
-    /// Gives an order and does not wait. Safe to call from inside a processor's exit.
-    pub fn post(&self, order: Order) {
+    /// Gives an order and does not wait. Safe to call from inside a processor's exit. The order's number.
+    pub fn post(&self, order: Order) -> u64 {
         let mut state = lock(&self.state);
         if state.order == Order::Stop {
-            return;
+            return state.sequence;
         }
         state.order = order;
         state.sequence += 1;
@@ -90,24 +90,39 @@ impl Gate {
         for kick in &state.kicks {
             kick.kick();
         }
+        let sequence = state.sequence;
         drop(state);
         self.changed.notify_all();
+        sequence
     }
 
     /// Gives an order and waits until all threads have carried it out. Not for processor threads.
+    ///
+    /// A guest that asks for a reset meanwhile parks its processors by itself. Then [`Order::Run`] is over, because they are to be reset
+    /// first; any other order is given again, until all have carried it out.
     pub fn order(&self, order: Order) {
-        self.post(order);
-        let mut state = lock(&self.state);
-        let sequence = state.sequence;
-        while state.done < state.threads && state.sequence == sequence {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let sequence = self.post(order);
+            let mut state = lock(&self.state);
+            while state.done < state.threads && state.sequence == sequence {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.sequence == sequence || order == Order::Run || state.order == Order::Stop {
+                return;
+            }
         }
     }
 
     /// The states of all processors, which are parked then. Not for processor threads.
     pub fn save(&self) -> hypervisor::Result<Vec<CpuState>> {
         self.order(Order::Save);
-        std::mem::take(&mut *lock(&self.states)).into_values().collect()
+        let states = std::mem::take(&mut *lock(&self.states));
+        let threads = lock(&self.state).threads;
+        if states.len() != threads {
+            let detail = format!("{} of {threads} processors told their state", states.len());
+            return Err(hypervisor::Error::Incompatible(detail));
+        }
+        states.into_values().collect()
     }
 
     /// Gives all processors their states. Not for processor threads.

@@ -142,7 +142,9 @@ impl Seat {
 
     /// Closes the image, for good.
     fn leave(&self) {
-        match std::mem::replace(&mut *lock(&self.state), State::Gone) {
+        // Not under the lock: to close takes a while.
+        let state = std::mem::replace(&mut *lock(&self.state), State::Gone);
+        match state {
             State::Live(live) => drop(live),
             State::Closed(waiting) => self.refuse(waiting),
             State::Gone => {}
@@ -176,6 +178,24 @@ impl Seat {
 pub struct Handle(Weak<Seat>);
 
 impl Handle {
+    /// Makes all that the drive has written durable, while it does not write. Waits for the host's disk.
+    ///
+    /// # Errors
+    /// [`Error::Flush`].
+    pub fn flush(&self) -> Result<(), Error> {
+        let Some(seat) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let flushed = match &*lock(&seat.state) {
+            State::Live(live) => live.flush(),
+            State::Closed(_) | State::Gone => Ok(()),
+        };
+        flushed.map_err(|source| Error::Flush {
+            path: seat.path.clone(),
+            source: Box::new(source),
+        })
+    }
+
     /// Makes the disk larger, to `size` bytes, and says how it is now. Requests that come meanwhile wait: for raw and dynamic images a few
     /// milliseconds, for others until they are written anew.
     ///

@@ -444,14 +444,16 @@ impl Block {
     /// Hands back all that is done, and takes up what waited for that; the queues that got something, a bit each.
     fn hand_back_all(&mut self, queues: &mut [Queue], ram: &Ram) -> Result<u64, Broken> {
         let mut touched = 0;
-        for _ in 0..ROUNDS {
+        for round in 0..=ROUNDS {
             while let Some(completion) = self.next_completed() {
                 self.completed(&completion, ram)?;
             }
             touched |= self.hand_back(queues, ram)?;
             let mut served = false;
             for (index, queue) in (0..self.queues).zip(queues.iter_mut()) {
-                if self.state.waiting & 1 << index != 0 && self.has_room(index, queue.size()) {
+                let waits = self.state.waiting & 1 << index != 0;
+                // In the last round queues are looked at no more: a guest that fills them as fast must not keep this thread.
+                if waits && self.has_room(index, queue.size()) && round < ROUNDS {
                     self.serve(index, queue, ram)?;
                     served = true;
                 }

@@ -23,6 +23,11 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Makes durable what it has written.
+    pub fn flush(&self) -> Result<(), storage::Error> {
+        self.image.flush()
+    }
+
     /// Makes the disk larger, to `size` bytes, and tells the guest.
     pub fn grow(&self, size: u64) -> Result<(), storage::Error> {
         let info = self.image.grow(size)?;

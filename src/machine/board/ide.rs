@@ -27,6 +27,8 @@ pub struct Wired {
     pub channel: Shared<Channel>,
     pub dvds: Vec<DvdBay>,
     pub cord: Cord,
+    /// Of the hard disks.
+    pub images: Vec<storage::Handle>,
 }
 
 /// What drives call themselves.
@@ -44,6 +46,7 @@ pub fn wire(
 ) -> Result<Wired, storage::Error> {
     let bell = Bell::default();
     let mut bays: Vec<(Shared<DvdDrive>, Option<PathBuf>)> = Vec::new();
+    let mut images = Vec::new();
     let mut connected = Vec::new();
     for (position, drive) in drives.into_iter().enumerate() {
         connected.push(match drive {
@@ -56,10 +59,9 @@ pub fn wire(
                     firmware: FIRMWARE.into(),
                     serial,
                 };
-                Drive::from(HardDisk::new(
-                    Box::new(image.reaching(dma.clone()).into_medium(bell.waker())?),
-                    identity,
-                ))
+                let medium = image.reaching(dma.clone()).into_medium(bell.waker())?;
+                images.push(medium.handle());
+                Drive::from(HardDisk::new(Box::new(medium), identity))
             }
             Some(IdeDrive::Dvd(image)) => {
                 let path = image.as_ref().map(|image| image.path().to_owned());
@@ -100,5 +102,10 @@ pub fn wire(
         .into_iter()
         .map(|(drive, path)| DvdBay::new(drive, channel.clone(), bell.clone(), dma.clone(), path))
         .collect();
-    Ok(Wired { channel, dvds, cord })
+    Ok(Wired {
+        channel,
+        dvds,
+        cord,
+        images,
+    })
 }

@@ -119,6 +119,7 @@ impl Board {
         let Quiet(serial_ports) = quiet;
         let Self {
             _cords: _,
+            images: _,
             _drains: _,
             _events: _,
             serial_ports: _,

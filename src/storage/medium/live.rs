@@ -12,7 +12,7 @@ use crate::storage::{Error, Image};
 use devices::block::{Operation, Request};
 use devices::bus::lock;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ const DEPTH: u16 = 64;
 pub(super) struct Live {
     /// Bytes of the disk.
     len: u64,
+    /// The thread's, which has to be the last one that has it.
+    disk: Weak<vhd::Disk>,
     shortcut: Option<Shortcut>,
     /// What is left of [`AT_ONCE`].
     allowance: u64,
@@ -47,6 +49,7 @@ impl Live {
         } = image;
         let len = info.len;
         let disk = Arc::new(disk);
+        let weak = Arc::downgrade(&disk);
         let (orders, queue) = mpsc::channel();
         let failed = |source| Error::Thread {
             path: path.clone(),
@@ -78,6 +81,7 @@ impl Live {
             .map_err(failed)?;
         Ok(Self {
             len,
+            disk: weak,
             shortcut,
             allowance: AT_ONCE,
             attendance: Attendance::new(Instant::now()),
@@ -90,6 +94,11 @@ impl Live {
     /// Bytes of the disk.
     pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Makes all completed writes durable, on this thread.
+    pub(super) fn flush(&self) -> vhd::Result<()> {
+        self.disk.upgrade().map_or(Ok(()), |disk| disk.flush())
     }
 
     /// Does a request, or has it done. It comes back if the thread is gone, which only a panic in it can cause.

@@ -43,11 +43,13 @@ pub(super) fn grow(disk: &Disk, size: u64, options: &OpenOptions) -> Result<bool
     let files = &*options.file_system;
     let modified = files.modified(&image.path);
     let end = if entries > sparse.header.max_table_entries.get() {
-        let moved = move_table(image, leaf, sparse, &footer, entries);
-        moved.inspect_err(|_| {
+        let (table, end) = lay_table(image, leaf, sparse, &footer, entries).inspect_err(|_| {
             // As long as the header does not name what is there, the file may end where it did.
             let _ = image.storage.set_len(tail.file_len);
-        })?
+        })?;
+        // From here on nothing is taken back: a write that failed may have happened.
+        name_table(image, sparse, &footer, table, entries)?;
+        end
     } else {
         tail.limit
     };
@@ -65,8 +67,14 @@ pub(super) fn grow(disk: &Disk, size: u64, options: &OpenOptions) -> Result<bool
     Ok(true)
 }
 
-/// Writes a longer table behind the end of the file, and has the header name it. Gives the place of the end footer.
-fn move_table(image: &Image, leaf: &Leaf, sparse: &Sparse, footer: &Footer, entries: u32) -> Result<u64> {
+/// Writes a longer table behind the end of the file, and an end footer behind that; gives the places of both.
+fn lay_table(
+    image: &Image,
+    leaf: &Leaf,
+    sparse: &Sparse,
+    footer: &Footer,
+    entries: u32,
+) -> Result<(u64, u64)> {
     const STEP: &str = "writing the block allocation table of";
     let start = (sparse.tail.file_len.max(sparse.tail.end)).next_multiple_of(ALIGNMENT);
     let mut at = start;
@@ -84,9 +92,13 @@ fn move_table(image: &Image, leaf: &Leaf, sparse: &Sparse, footer: &Footer, entr
     let end = (at + piece.len() as u64).next_multiple_of(ALIGNMENT);
     write(image, footer.as_bytes(), end, "writing the footer of")?;
     sync(image)?;
+    Ok((start, end))
+}
 
+/// Has the header name a table.
+fn name_table(image: &Image, sparse: &Sparse, footer: &Footer, table: u64, entries: u32) -> Result<()> {
     let mut header = sparse.header;
-    header.table_offset = start.into();
+    header.table_offset = table.into();
     header.max_table_entries = entries.into();
     header.seal();
     let (changed, _) = header.as_bytes().split_at(spec::SECTOR as usize);
@@ -96,8 +108,7 @@ fn move_table(image: &Image, leaf: &Leaf, sparse: &Sparse, footer: &Footer, entr
         footer.data_offset.get(),
         "writing the dynamic disk header of",
     )?;
-    sync(image)?;
-    Ok(end)
+    sync(image)
 }
 
 fn write(image: &Image, bytes: &[u8], at: u64, step: &'static str) -> Result<()> {
