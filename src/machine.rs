@@ -144,6 +144,8 @@ pub struct Machine {
     reboot: bool,
     cpus: u8,
     state: RunState,
+    /// It is paused for want of room on the host, not by its user.
+    held: bool,
     resets: u64,
     // What it can be saved by.
     description: Description,
@@ -233,6 +235,7 @@ impl Machine {
             reboot: spec.reboot,
             cpus: spec.cpus,
             state: RunState::Running,
+            held: false,
             resets: 0,
             description,
             disks,
@@ -263,6 +266,8 @@ impl Machine {
     /// As [`Self::run`]; `watch` is told what happens, on this thread, after it has happened.
     pub fn run_watched(&mut self, watch: &mut dyn FnMut(Happening)) -> Result<End, Error> {
         self.state = RunState::Running;
+        // What waited for a medium in a saved machine. Not before: images that were written belong to no saved state any more.
+        self.board.go_on_with_media();
         self.go_on();
         let end = self.direct(watch);
         self.gate.order(Order::Park);
@@ -335,8 +340,12 @@ impl Machine {
                     let answer = self.command(&command)?;
                     if answer.is_ok() {
                         let happened = match command {
-                            Command::Pause {} if before != self.state => Some(Happening::Paused),
-                            Command::Resume {} if before != self.state => Some(Happening::Resumed),
+                            Command::Pause {} | Command::Hold {} if before != self.state => {
+                                Some(Happening::Paused)
+                            }
+                            Command::Resume {} | Command::Release {} if before != self.state => {
+                                Some(Happening::Resumed)
+                            }
                             Command::Reset {} => Some(Happening::Reset),
                             Command::PowerButton {} => Some(Happening::PowerButton),
                             _ => None,
@@ -380,17 +389,23 @@ impl Machine {
                 done
             }
             Command::Pause {} => {
-                if self.state == RunState::Running {
-                    self.state = RunState::Paused;
-                    self.gate.order(Order::Park);
-                    self.board.pause();
-                }
+                self.held = false;
+                self.pause();
                 done
             }
             Command::Resume {} => {
-                if self.state == RunState::Paused {
-                    self.state = RunState::Running;
-                    self.go_on();
+                self.held = false;
+                self.resume();
+                done
+            }
+            Command::Hold {} => {
+                self.held |= self.state == RunState::Running;
+                self.pause();
+                done
+            }
+            Command::Release {} => {
+                if std::mem::take(&mut self.held) {
+                    self.resume();
                 }
                 done
             }
@@ -408,12 +423,28 @@ impl Machine {
     fn status(&self) -> Status {
         Status {
             state: self.state,
+            held: self.held,
             seconds: self.board.clock.now() as f64 / SECOND as f64,
             resets: self.resets,
             cpus: self.cpus,
             memory: self.memory.layout().size(),
             post_code: self.board.post_code(),
             drives: self.board.drives(),
+        }
+    }
+
+    fn pause(&mut self) {
+        if self.state == RunState::Running {
+            self.state = RunState::Paused;
+            self.gate.order(Order::Park);
+            self.board.pause();
+        }
+    }
+
+    fn resume(&mut self) {
+        if self.state == RunState::Paused {
+            self.state = RunState::Running;
+            self.go_on();
         }
     }
 

@@ -60,6 +60,9 @@ pub enum Error {
         /// What was seen.
         what: String,
     },
+    /// A disk of the machine cannot be made durable.
+    #[error("{}", chain(.0))]
+    Disk(#[from] crate::storage::Error),
     /// The machine is another one now.
     #[error("the machine was changed after it was saved: {0}")]
     Machine(String),
@@ -92,6 +95,7 @@ impl Error {
             Self::Foreign { .. } | Self::Version { .. } | Self::Damaged { .. } => {
                 "discard the saved state, and start the machine anew"
             }
+            Self::Disk(_) => "make room on the image's volume, or see what is wrong with it",
             Self::Machine(_) => "change the machine back, or discard the saved state",
             Self::Medium { .. } => "put back what was there, or discard the saved state",
             Self::Hypervisor(_) => "start it where it was saved, or discard the saved state",
@@ -221,14 +225,17 @@ impl Draft {
         &mut self.writer
     }
 
-    /// Notes which images the machine has, keeps room for how they are known, and makes all of it durable.
+    /// Notes which images the machine has, keeps room for how they are known and for the end, and makes all of it durable.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says, of an image too: one that cannot be known again is found out while the machine can still go on.
     pub fn images(&mut self, files: Vec<PathBuf>) -> Result<()> {
+        let prints: Result<Vec<_>> = files.iter().map(|file| Fingerprint::of(file)).collect();
         let room = Fingerprint::list_len(&files);
+        Fingerprint::write_list(&prints?, room).map_err(|error| self.writer.failed(error))?;
         self.place = self.writer.reserve(Kind::Media, room)?;
         self.files = files;
+        self.writer.reserve_end()?;
         self.writer.sync()
     }
 
@@ -238,7 +245,8 @@ impl Draft {
     /// What the file system says. There is no state then.
     pub fn finish(mut self) -> Result<()> {
         let prints: Result<Vec<_>> = self.files.iter().map(|file| Fingerprint::of(file)).collect();
-        let bytes = Fingerprint::write_list(&prints?, self.place.1);
+        let bytes =
+            Fingerprint::write_list(&prints?, self.place.1).map_err(|error| self.writer.failed(error))?;
         self.writer.fill(self.place.0, &bytes)?;
         self.writer.finish()
     }

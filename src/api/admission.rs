@@ -44,6 +44,10 @@ impl Token {
             Ok(file) => {
                 // Of the file that is read, not of what is there a moment later.
                 let metadata = file.metadata()?;
+                // This process's own folder tells who it is.
+                if metadata.uid() != fs::metadata("/proc/self")?.uid() {
+                    return Err(refused("the token belongs to another user, who knows it"));
+                }
                 if metadata.mode() & 0o077 != 0 {
                     return Err(refused("others can read the token: change its mode to 0600"));
                 }

@@ -18,16 +18,22 @@ use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Sleep;
 
 /// Connections of a socket at a time.
 const CONNECTIONS: usize = 64;
 /// A head that has not come after so long, also of a connection's next request, does not come.
 const HEAD_PATIENCE: Duration = Duration::from_secs(15);
+/// An answer of which nothing was taken for so long is not wanted.
+const TAKE_PATIENCE: Duration = Duration::from_secs(15);
 /// A head takes no more room than this.
 const HEAD_MOST: usize = 32 << 10;
 /// Headers of a request.
@@ -225,7 +231,7 @@ impl<'a> Guests<'a> {
     /// Serves a connection until it ends.
     fn receive<S>(&self, stream: S, place: Option<OwnedSemaphorePermit>)
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -233,7 +239,7 @@ impl<'a> Guests<'a> {
             .max_headers(HEADERS_MOST)
             .max_buf_size(HEAD_MOST)
             .serve_connection(
-                TokioIo::new(stream),
+                TokioIo::new(Impatient { stream, waits: None }),
                 TowerToHyperService::new(self.router.clone()),
             );
         let connection = self.graceful.watch(connection);
@@ -243,6 +249,58 @@ impl<'a> Guests<'a> {
             }
             drop(place);
         });
+    }
+}
+
+/// A stream whose far end has to take something of what is written within [`TAKE_PATIENCE`]: one that asks and does not read must not
+/// keep its place for ever.
+struct Impatient<S> {
+    stream: S,
+    waits: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: Unpin> Impatient<S> {
+    fn patience<T>(&mut self, context: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.waits = None;
+            return done;
+        }
+        let waits = self
+            .waits
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(TAKE_PATIENCE)));
+        let over = waits.as_mut().poll(context);
+        over.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.patience(context, done)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.stream).poll_flush(context);
+        self.patience(context, done)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.patience(context, done)
     }
 }
 

@@ -140,6 +140,7 @@ fn print(status: &Status) {
         "state       {}",
         match status.state {
             crate::machine::control::RunState::Running => "running",
+            crate::machine::control::RunState::Paused if status.held => "paused for want of room",
             crate::machine::control::RunState::Paused => "paused",
         }
     );

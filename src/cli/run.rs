@@ -247,14 +247,14 @@ impl Args {
             None => Machine::new(spec, &*hypervisor),
         };
         let mut machine = machine.map_err(|e| error_of(&e))?;
-        if let Some(saved) = saved {
-            // From here on its disks are no longer what it was saved with.
-            saved.remove().map_err(|e| Error::host(&e))?;
-        }
         let _control = control
             .map(|listener| listener.serve(machine.remote()))
             .transpose()
             .map_err(|e| Error::host(&e))?;
+        if let Some(saved) = saved {
+            // From here on its disks are no longer what it was saved with.
+            saved.remove().map_err(|e| Error::host(&e))?;
+        }
         signals.end_with(&machine.remote());
         let end = machine.run();
         if let Some(path) = &self.text_dump {

@@ -102,6 +102,10 @@ pub enum Command {
     Pause {},
     /// Let them go on.
     Resume {},
+    /// Stop as [`Pause`](Self::Pause) does, for want of room on the host: only what was not stopped before, and not its user's pause.
+    Hold {},
+    /// Let go on what was stopped by [`Hold`](Self::Hold), and not by its user since.
+    Release {},
     /// Switch off, as by pulling the plug; disks are flushed.
     Quit {},
     /// Save the machine's state to a file, and end. If that fails the machine goes on.
@@ -217,6 +221,9 @@ impl fmt::Display for Screen {
 pub struct Status {
     /// Whether guest code runs.
     pub state: RunState,
+    /// It is paused for want of room on the host.
+    #[serde(default)]
+    pub held: bool,
     /// Guest time since it was switched on, in seconds.
     pub seconds: f64,
     /// How often it was reset.
@@ -286,7 +293,10 @@ pub enum Happening {
     /// Its state is being saved.
     Saving,
     /// That failed, and it goes on as before.
-    NotSaved,
+    NotSaved {
+        /// As it was.
+        state: RunState,
+    },
     /// The guest opened the tray of a DVD drive. The medium lies in it until somebody takes it out, or the guest closes it.
     TrayOpened {
         /// Which.

@@ -79,7 +79,6 @@ impl Machine {
         // The hypervisor's clock and chips first: local APICs look at both.
         self.vm.restore(&vm)?;
         self.gate.restore(processors)?;
-        self.board.go_on_with_media();
         Ok(())
     }
 
@@ -115,7 +114,7 @@ impl Machine {
         watch(Happening::Saving);
         let saved = self.write(path);
         if saved.is_err() {
-            watch(Happening::NotSaved);
+            watch(Happening::NotSaved { state: self.state });
             if self.state == RunState::Running {
                 self.go_on();
             }
@@ -126,17 +125,20 @@ impl Machine {
     fn write(&self, path: &Path) -> Result<Draft> {
         let mut draft = Draft::create(path, &self.configuration, &self.description)?;
         self.settle()?;
-        let processors = self.gate.save()?;
-        let (vm, board) = {
+        let (processors, vm, board) = {
+            // Before the processors: what comes in over a serial port must not reach a local APIC that was read already.
             let mut quiet = self.board.quiet();
+            let processors = self.gate.save()?;
             // Nothing is under way by now, so nothing has changed since `settle`.
             let board = self.board.snapshot(&mut quiet).map_err(|_| Error::Restless(0))?;
-            (self.vm.save()?, board)
+            (processors, self.vm.save()?, board)
         };
         draft.part(Kind::Processors, &processors)?;
         draft.part(Kind::Hypervisor, &vm)?;
         draft.part(Kind::Chips, &board)?;
         ram::save(self.memory.ram(), self.memory.layout(), draft.writer())?;
+        // What cannot be written any more is found out while the machine can still go on.
+        self.board.flush()?;
         draft.images(self.images())?;
         Ok(draft)
     }

@@ -116,8 +116,13 @@ impl Writer {
         let mut name = path.as_os_str().to_owned();
         name.push(".draft");
         let draft = PathBuf::from(name);
+        // One that was left behind has whatever rights it was given, and may be a link.
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&draft, error)),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&draft).map_err(|error| io_error(&draft, error))?;
@@ -172,6 +177,14 @@ impl Writer {
         let at = self.at;
         self.stored(kind, 0, &vec![b' '; len])?;
         Ok((at, len))
+    }
+
+    /// Writes what stands at the end, to have room for it; what is written next takes its place.
+    pub(super) fn reserve_end(&mut self) -> Result<()> {
+        let (at, records) = (self.at, self.headers.len());
+        self.stored(Kind::Last, 0, &[0; LAST])?;
+        self.headers.truncate(records);
+        self.seek(at)
     }
 
     /// Writes the content of a record that was reserved at `at`.
@@ -402,9 +415,10 @@ impl Reader {
     }
 
     pub(super) fn remove(self) -> Result<()> {
-        fs::remove_file(&self.path)
-            .and_then(|()| sync_folder(&self.path))
-            .map_err(|error| io_error(&self.path, error))
+        fs::remove_file(&self.path).map_err(|error| io_error(&self.path, error))?;
+        // Not every volume can: then a power cut may bring the file back, which is found out by what the images are like.
+        let _ = sync_folder(&self.path);
+        Ok(())
     }
 }
 

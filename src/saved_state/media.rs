@@ -5,11 +5,12 @@
 //! The list is text of a fixed length, so that it can be filled in when everything else is on the disk already.
 
 use super::{Error, Result, file};
+use crate::host;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes at each end of a file that the checksum covers.
 const END: u64 = 64 << 10;
@@ -39,9 +40,16 @@ impl Fingerprint {
         };
         let mut file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        let changed = metadata.modified().map_err(failed)?;
-        let changed = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let len = metadata.len();
+        let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        // The time of a drive of the host is that of its name in /dev, which each start of the host makes anew.
+        let changed = match host::is_drive(&metadata) {
+            true => Duration::ZERO,
+            false => {
+                let changed = metadata.modified().map_err(failed)?;
+                changed.duration_since(UNIX_EPOCH).unwrap_or_default()
+            }
+        };
         let mut ends = Vec::new();
         (&mut file).take(END).read_to_end(&mut ends).map_err(failed)?;
         file.seek(SeekFrom::Start(len.saturating_sub(END)))
@@ -88,10 +96,16 @@ impl Fingerprint {
     }
 
     /// The list, filled up with blanks.
-    pub fn write_list(list: &[Self], len: usize) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(list).unwrap_or_default();
+    ///
+    /// # Errors
+    /// A name is not Unicode, or the list is longer than what was kept for it.
+    pub fn write_list(list: &[Self], len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec(list)?;
+        if bytes.len() > len {
+            return Err(io::Error::other("the images have longer names by now"));
+        }
         bytes.resize(len, b' ');
-        bytes
+        Ok(bytes)
     }
 
     /// The list again.
@@ -113,7 +127,7 @@ mod tests {
         std::fs::write(&path, [1; 5000]).unwrap();
         let print = Fingerprint::of(&path).unwrap();
         let room = Fingerprint::list_len(std::slice::from_ref(&path));
-        let list = Fingerprint::write_list(std::slice::from_ref(&print), room);
+        let list = Fingerprint::write_list(std::slice::from_ref(&print), room).unwrap();
         assert_eq!(list.len(), room);
         let [print] = Fingerprint::read_list(&list).unwrap().try_into().unwrap();
         assert!(print.check().is_ok());

@@ -5,7 +5,7 @@
 use super::application::VirtualPc;
 use super::error::{Error, Result};
 use super::hresult::HResult;
-use super::task::Task;
+use super::task::{Cancelling, Task};
 use crate::storage;
 use vhd::rules::{Application, Factory, Plan, Refusal};
 
@@ -46,7 +46,7 @@ impl VirtualPc {
     fn make(&self, plan: std::result::Result<Plan, Refusal>) -> Result<Task> {
         let plan = plan.map_err(|refusal| refused(&refusal))?;
         let description = format!("create {}", plan.image().display());
-        let task = Task::start(self.places(), description, move |_| {
+        let task = Task::start(self.places(), description, Cancelling::Impossible, move |_| {
             plan.create().map_err(|refusal| refused(&refusal))
         })?;
         self.keep(&task);

@@ -7,7 +7,7 @@ use super::error::{Error, Result};
 use super::hresult::{self, HResult};
 use super::machine::VirtualMachine;
 use super::place::{self, Place};
-use super::task::Task;
+use super::task::{Cancelling, Task};
 use super::{files, paths};
 use crate::storage::{self, chain};
 use std::io;
@@ -325,7 +325,7 @@ impl HardDisk {
         description: String,
         operation: impl FnOnce(&vhd::Watch) -> Result<()> + Send + 'static,
     ) -> Result<Task> {
-        let task = Task::start(self.app.places(), description, operation)?;
+        let task = Task::start(self.app.places(), description, Cancelling::Obeyed, operation)?;
         self.app.keep(&task);
         Ok(task)
     }

@@ -27,9 +27,12 @@ pub(super) fn check(path: &Path, purpose: Purpose) -> std::result::Result<Image,
     Image::open(path, purpose)
 }
 
-/// Whether a path names a drive of the host, not an image.
+/// Whether a path names a drive of the host, not an image. One that is not there any more is taken for what its name says.
 pub(super) fn is_host_drive(path: &Path) -> bool {
-    path.starts_with("/dev")
+    match std::fs::metadata(path) {
+        Ok(metadata) => crate::host::is_drive(&metadata),
+        Err(_) => path.starts_with("/dev") && !path.starts_with("/dev/shm"),
+    }
 }
 
 /// Takes what the guest has ejected out of the drive and the configuration. Called by the machine's process, not on its director's thread,

@@ -20,7 +20,7 @@ use crate::console::{self, Backend, Drain};
 use crate::control_socket::ControlListener;
 use crate::firmware::image::{self, Kind};
 use crate::hypervisor::{self, Irqchip};
-use crate::machine::control::{Command as Order, Drive, End, Happening, Remote};
+use crate::machine::control::{Command as Order, Drive, End, Happening, Remote, RunState};
 use crate::machine::{Boot, BootLetter, FloppyDrive, IdeDrive, Machine, Sink, Spec};
 use crate::saved_state::{self, Saved};
 use crate::storage::{Image, Purpose, chain};
@@ -163,7 +163,13 @@ fn run(machine: &VirtualMachine, reporter: &mut Reporter) -> Result<()> {
     let finished = match done {
         // Its undo disks are kept with the state.
         Ok(Outcome::Saved) => Ok(()),
-        _ => finish(machine, &tenure, done.is_ok(), &change),
+        _ => {
+            // Not before: who changes the configuration of a machine that starts may wait for its answer.
+            if let Err(error) = machine.forget_saved_state() {
+                log::warn!("{error}");
+            }
+            finish(machine, &tenure, done.is_ok(), &change)
+        }
     };
     drop(tenure);
     let state = machine.state().unwrap_or(MachineState::TurnedOff);
@@ -243,21 +249,29 @@ fn live(
             remote.post(Order::Quit {});
         }
     });
-    if let Some(saved) = saved {
-        // From here on its disks are no longer what it was saved with.
-        saved.remove().map_err(|error| saved_error(&error))?;
-        machine.forget_saved_state()?;
-    }
     change(MachineState::Running)?;
-    // The last that can fail: its end waits for the answers of a machine that runs.
+    // The last that can fail but one: its end waits for the answers of a machine that runs, or has gone.
     let guard =
         SpaceGuard::start(machine, &growing, running.remote()).map_err(|error| no_thread(machine, &error))?;
+    // From here on its disks are no longer what it was saved with.
+    if let Some(Err(error)) = saved.map(Saved::remove) {
+        drop(running);
+        drop(guard);
+        return Err(saved_error(&error));
+    }
     reporter.tell(&Report::Running);
     let end = running.run_watched(&mut |happening| {
         // Who asks while it is being saved must not wait for that.
         let noted = match happening {
             Happening::Saving => change(MachineState::Saving),
-            Happening::NotSaved => change(MachineState::Running),
+            Happening::NotSaved { state } => {
+                let state = match state {
+                    RunState::Running => MachineState::Running,
+                    RunState::Paused => MachineState::Paused,
+                };
+                machine.note(EventKind::StateChange { state });
+                tenure.note(MachineState::Running)
+            }
             Happening::TrayOpened { drive, path } => {
                 // The clerk ends after the machine.
                 let _ = trays.send((drive, path));
@@ -387,7 +401,7 @@ fn tell(machine: &VirtualMachine, happening: &Happening) {
         Happening::PowerButton => EventKind::RequestShutdown,
         Happening::PoweredOff => EventKind::GuestShutdown,
         // Changes of state, which are noted where they are made.
-        Happening::Saving | Happening::NotSaved => return,
+        Happening::Saving | Happening::NotSaved { .. } => return,
         // The clerk notes what comes of it.
         Happening::TrayOpened { .. } => return,
     });

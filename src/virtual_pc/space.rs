@@ -27,7 +27,7 @@ const CRITICAL_OVER: u64 = 40 << 20;
 /// No guest writes more than this in a second.
 const FASTEST: u64 = 1 << 30;
 /// Looks at the volumes are at least so far apart,
-const SHORTEST: Duration = Duration::from_millis(50);
+const SHORTEST: Duration = Duration::from_millis(15);
 /// and at most so far,
 const LONGEST: Duration = Duration::from_secs(5);
 /// and while the machine waits for room, so far.
@@ -115,7 +115,8 @@ impl Watch {
             volume.level = level;
         }
         let critical = self.volumes.iter().any(|volume| volume.level == Level::Critical);
-        // One that its user has paused is not this guard's; one that its user lets go on in spite of it is paused again.
+        // One that its user has paused, also since, is not this guard's to resume, as the machine knows; one that its user lets go on in
+        // spite of it is paused again.
         if critical && runs() {
             steps.push(Step::Pause);
             self.paused = true;
@@ -199,18 +200,19 @@ fn take(step: Step, machine: &VirtualMachine, remote: &Remote) {
             });
             return;
         }
-        Step::Pause => remote.command(Command::Pause {}),
-        Step::Resume => remote.command(Command::Resume {}),
+        Step::Pause => remote.command(Command::Hold {}),
+        Step::Resume => remote.command(Command::Release {}),
     };
 }
 
 /// One folder for each volume that has one of the images.
 fn volumes(images: &[PathBuf]) -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
-    let folders = images.iter().filter_map(|image| image.parent());
+    // An image's name may be a link to another volume.
+    let files = images.iter().filter_map(|image| image.canonicalize().ok());
+    let folders = files.filter_map(|file| file.parent().map(Path::to_owned));
     folders
         .filter(|folder| std::fs::metadata(folder).is_ok_and(|found| seen.insert(found.dev())))
-        .map(Path::to_owned)
         .collect()
 }
 
@@ -299,6 +301,6 @@ mod tests {
         let mut next = |free: u64| watch.look(|_| Ok(free * MB), || true).1;
         assert_eq!(next(1 << 20), LONGEST);
         assert_eq!(next(20 + 1024), Duration::from_secs(1));
-        assert_eq!(next(50), SHORTEST);
+        assert_eq!(next(21), SHORTEST);
     }
 }

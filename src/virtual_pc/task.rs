@@ -27,6 +27,16 @@ const TIMEOUT_MOST: i32 = 4_000_000;
 pub struct Task {
     record: Arc<Mutex<Record>>,
     task: Arc<vhd::Task<()>>,
+    cancelling: Cancelling,
+}
+
+/// Whether an operation can be cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cancelling {
+    /// It looks whether it is, and leaves nothing half-done.
+    Obeyed,
+    /// It goes on to its end.
+    Impossible,
 }
 
 /// What is known of a task, also in other processes.
@@ -51,6 +61,7 @@ impl Task {
     pub(super) fn start(
         places: &Places,
         description: String,
+        cancelling: Cancelling,
         operation: impl FnOnce(&Watch) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
         let folder = places.state.join("tasks");
@@ -110,6 +121,7 @@ impl Task {
         Ok(Self {
             record,
             task: Arc::new(task),
+            cancelling,
         })
     }
 
@@ -141,16 +153,22 @@ impl Task {
         }
     }
 
-    /// `IVMTask::IsCancelable`: whether it can be cancelled: while it runs.
+    /// `IVMTask::IsCancelable`: whether it can be cancelled: while it runs, if it is work on images or a wait for a guest.
     pub fn is_cancelable(&self) -> bool {
-        !self.is_complete()
+        self.cancelling == Cancelling::Obeyed && !self.is_complete()
     }
 
     /// `IVMTask::Cancel`: asks it to stop.
     ///
     /// # Errors
-    /// `E_FAIL` if it has ended.
+    /// `E_FAIL` if it has ended, or cannot be stopped.
     pub fn cancel(&self) -> Result<()> {
+        if self.cancelling == Cancelling::Impossible {
+            return Err(Error::new(
+                hresult::E_FAIL,
+                format!("task {} cannot be cancelled: {}", self.id(), self.description()),
+            ));
+        }
         if self.is_complete() {
             return Err(Error::new(
                 hresult::E_FAIL,

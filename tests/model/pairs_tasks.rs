@@ -35,22 +35,23 @@ fn a_task_and_its_record() {
         "IVMTask::WaitForCompletion" => task.wait_for_completion(-2),
         "IVMTask::WaitForCompletion" => task.wait_for_completion(4_000_001),
     );
-    machine.turn_off().unwrap().finish().unwrap();
-    task.finish().unwrap();
-    pairs!(E_FAIL: "IVMTask::Cancel" => task.cancel());
+    // It is not waited for any more, and goes on.
+    task.wait_for_completion(-1).unwrap();
     assert_eq!(
         (task.percent_completed(), task.result()),
-        (100, TaskResult::Success)
+        (100, TaskResult::Cancelled)
     );
+    pairs!(E_FAIL: "IVMTask::Cancel" => task.cancel());
+    let off = machine.turn_off().unwrap();
+    assert!(!off.is_cancelable());
+    pairs!(E_FAIL: "IVMTask::Cancel" => off.cancel());
+    off.finish().unwrap();
     let records: Vec<_> = lab.app.task_records().into_iter().collect();
     let descriptions: Vec<_> = records.iter().map(|record| &*record.description).collect();
     assert_eq!(descriptions, ["start m", "shut down m", "turn off m"]);
-    assert!(
-        records
-            .iter()
-            .all(|record| record.result == Some(TaskResult::Success)),
-        "{records:?}"
-    );
+    let results: Vec<_> = records.iter().filter_map(|record| record.result).collect();
+    let (well, cancelled) = (TaskResult::Success, TaskResult::Cancelled);
+    assert_eq!(results, [well, cancelled, well], "{records:?}");
 }
 
 #[test]

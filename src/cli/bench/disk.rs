@@ -252,6 +252,11 @@ impl Args {
             return Err(Error::Use("--step must be a multiple of --bs".to_owned()));
         }
         let time = self.time();
+        let requests = match (time, self.io_size) {
+            (Some(_), _) => 0,
+            (None, Some(bytes)) => bytes.div_ceil(block).max(1),
+            (None, None) => blocks,
+        };
         Ok(Job {
             device: match (self.level, self.pio) {
                 (Level::Ide, true) => Device::Pio,
@@ -263,10 +268,11 @@ impl Args {
             depth: u32::from(self.iodepth),
             jobs: u32::from(self.jobs),
             size: blocks * block * jobs,
-            requests: match (time, self.io_size) {
-                (Some(_), _) => 0,
-                (None, Some(bytes)) => bytes.div_ceil(block).max(1),
-                (None, None) => blocks,
+            // Of two writes of a block that are under way at a time, nobody can say which comes last: what is verified is written once.
+            requests: match (self.verify && !self.rw.operation().only_reads(), requests) {
+                (true, 0) => blocks,
+                (true, wanted) => wanted.min(blocks),
+                (false, wanted) => wanted,
             },
             runtime: time.map_or(0, |time| time.as_micros() as u64),
             reads: u32::from(self.rwmixread),

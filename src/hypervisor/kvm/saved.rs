@@ -76,8 +76,8 @@ impl SavedCpu {
         self.offered
     }
 
-    /// Writes it to a processor that was made with `cpuid`.
-    pub(super) fn write(&self, fd: &VcpuFd, cpuid: &kb::CpuId) -> Result<()> {
+    /// Writes it to a processor that was made with `cpuid`, and gives what that has now.
+    pub(super) fn write(&self, fd: &VcpuFd, cpuid: &kb::CpuId) -> Result<kb::CpuId> {
         check_features(&self.cpuid, cpuid.as_slice())?;
         let entries = kb::CpuId::from_entries(&self.cpuid)
             .map_err(|_| Error::Incompatible("the saved processor has too many CPUID leaves".into()))?;
@@ -91,7 +91,7 @@ impl SavedCpu {
         write_msrs(fd, &deadline);
         // Guests with KVM's clock learn that they stood still. Who has not got that clock is refused, which is as well.
         let _ = fd.kvmclock_ctrl();
-        Ok(())
+        Ok(entries)
     }
 }
 

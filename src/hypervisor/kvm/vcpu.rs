@@ -251,7 +251,8 @@ impl Vcpu for KvmVcpu {
 
     fn restore(&mut self, state: &CpuState) -> Result<()> {
         let CpuState::Kvm(saved) = state;
-        saved.write(&self.fd, &self.cpuid)?;
+        // What the guest has found is what it keeps, wherever it goes next.
+        self.cpuid = saved.write(&self.fd, &self.cpuid)?;
         if let Some(vector) = saved.offered() {
             call("KVM_INTERRUPT", interrupt(&self.fd, vector))?;
             self.offered = Some(vector);

@@ -12,7 +12,7 @@ use crate::virtual_pc::hard_disk::image_error;
 use crate::virtual_pc::instance;
 use crate::virtual_pc::ports::FarEnd;
 use crate::virtual_pc::process;
-use crate::virtual_pc::task::Task;
+use crate::virtual_pc::task::{Cancelling, Task};
 use crate::virtual_pc::vmc::Value;
 use crate::virtual_pc::{hresult, place};
 use std::fs::OpenOptions;
@@ -23,6 +23,9 @@ use vhd::{Disk, Kind};
 const LIMIT: &str = "limits/running_machines";
 /// The most machines that run at a time, unless an option says less.
 const MACHINES_MOST: i64 = 256;
+
+/// How often a task looks whether a guest has switched itself off.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
 impl VirtualMachine {
     /// `IVMVirtualMachine::Startup`: starts it, in a process of its own that stays when this one ends.
@@ -67,9 +70,12 @@ impl VirtualMachine {
         self.check_parents(option)?;
         let machine = self.clone();
         let name = self.name()?;
-        let task = Task::start(self.app.places(), format!("start {name}"), move |_| {
-            process::spawn(&machine)
-        })?;
+        let task = Task::start(
+            self.app.places(),
+            format!("start {name}"),
+            Cancelling::Impossible,
+            move |_| process::spawn(&machine),
+        )?;
         self.app.keep(&task);
         Ok(task)
     }
@@ -135,7 +141,9 @@ impl VirtualMachine {
     /// # Errors
     /// `E_FAIL` if it is paused, `VM_E_VM_NOT_RUNNING`, `VM_E_TIMED_OUT`, `VM_E_VM_UNKNOWN`.
     pub fn pause(&self) -> Result<()> {
-        if self.run_state()? == RunState::Paused {
+        let status = self.status()?;
+        // One that is paused for want of room stays so if its user says it.
+        if status.state == RunState::Paused && !status.held {
             return Err(self.wrong_state(hresult::E_FAIL, MachineState::Paused));
         }
         self.command(&Command::Pause {})
@@ -162,7 +170,7 @@ impl VirtualMachine {
         self.task("reset", move || machine.command(&Command::Reset {}))
     }
 
-    /// Presses its power button; the task ends when the guest has switched it off. What `IVMGuestOS::Shutdown` does with integration
+    /// Presses its power button; the task ends when the guest has switched it off, or when nobody wants to wait for that any more. What `IVMGuestOS::Shutdown` does with integration
     /// components, ACPI does for guests that listen to it.
     ///
     /// # Errors
@@ -170,10 +178,22 @@ impl VirtualMachine {
     pub fn shutdown(&self) -> Result<Task> {
         self.must_run()?;
         let machine = self.clone();
-        self.task("shut down", move || {
+        let description = format!("shut down {}", self.name()?);
+        let task = Task::start(self.app.places(), description, Cancelling::Obeyed, move |watch| {
             machine.command(&Command::PowerButton {})?;
+            while machine.must_run().is_ok() {
+                if watch.is_cancelled() {
+                    return Err(Error::new(
+                        hresult::E_FAIL,
+                        "the guest has not switched the machine off, and is not waited for any more",
+                    ));
+                }
+                std::thread::sleep(LOOK);
+            }
             machine.instance().wait_for_end()
-        })
+        })?;
+        self.app.keep(&task);
+        Ok(task)
     }
 
     /// `IVMVirtualMachine::TurnOff`: switches it off as by pulling the plug. The task ends when its process has gone and its undo disks are
@@ -231,7 +251,12 @@ impl VirtualMachine {
         operation: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<Task> {
         let description = format!("{verb} {}", self.name()?);
-        let task = Task::start(self.app.places(), description, move |_| operation())?;
+        let task = Task::start(
+            self.app.places(),
+            description,
+            Cancelling::Impossible,
+            move |_| operation(),
+        )?;
         self.app.keep(&task);
         Ok(task)
     }

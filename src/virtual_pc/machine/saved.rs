@@ -27,8 +27,12 @@ impl VirtualMachine {
         file(vmc, self.folder())
     }
 
-    /// The saved state has become a running machine.
+    /// Takes the name of a saved state that is gone, because it has become a running machine, out of the configuration.
     pub(in crate::virtual_pc) fn forget_saved_state(&self) -> Result<()> {
+        let named = place::file(&self.configuration()?, PATH, self.folder());
+        if named.is_none_or(|path| path.exists()) {
+            return Ok(());
+        }
         self.change(|vmc| {
             place::put_file(vmc, PATH, None, self.folder());
             Ok(())
@@ -53,6 +57,8 @@ impl VirtualMachine {
         self.change(|vmc| {
             let path = file(vmc, self.folder()).ok_or_else(|| self.no_saved_state())?;
             std::fs::remove_file(&path).map_err(|error| files::failed(&path, &error))?;
+            // What a save that was killed has left holds the guest's memory as well.
+            let _ = std::fs::remove_file(path.with_extension("vsv.draft"));
             place::put_file(vmc, PATH, None, self.folder());
             Ok(())
         })
@@ -76,6 +82,14 @@ impl VirtualMachine {
     fn save_now(&self) -> Result<()> {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = self.folder().join(format!("{stem}.vsv"));
+        if path.exists() {
+            return Err(Error::of_file(
+                hresult::E_FAIL,
+                &path,
+                "a file of that name is there, which is not the machine's saved state",
+            )
+            .with_remedy("rename it, or move it away"));
+        }
         // The name is noted first: the file counts from the moment that it is there.
         self.change(|vmc| {
             place::put_file(vmc, PATH, Some(&path), self.folder());

@@ -12,7 +12,7 @@ use crate::virtual_pc::files;
 use crate::virtual_pc::hard_disk::image_error;
 use crate::virtual_pc::hresult;
 use crate::virtual_pc::place::{self, Place};
-use crate::virtual_pc::task::Task;
+use crate::virtual_pc::task::{Cancelling, Task};
 use crate::virtual_pc::vmc::{Value, Vmc};
 use std::path::{Path, PathBuf};
 use vhd::Kind;
@@ -160,7 +160,7 @@ impl VirtualMachine {
         let tenure = self.instance().enter()?;
         let machine = self.clone();
         let description = format!("merge the undo disks of {}", self.path.display());
-        let task = Task::start(self.app.places(), description, move |watch| {
+        let task = Task::start(self.app.places(), description, Cancelling::Obeyed, move |watch| {
             tenure.note(MachineState::MergingDrives)?;
             machine.note(EventKind::StateChange {
                 state: MachineState::MergingDrives,
