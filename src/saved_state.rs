@@ -252,7 +252,8 @@ impl Draft {
     }
 }
 
-/// A state that was read, all of it with the right checksums, but for memory, which is read when it is restored.
+/// A state whose records are whole and in order. What is in them is checked when it is read: chips, processors and memory when they are
+/// restored.
 pub struct Saved {
     reader: Reader,
     description: Description,
@@ -260,7 +261,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Opens a state and checks all of it.
+    /// Opens a state, and checks what it needs to say whether it fits.
     ///
     /// # Errors
     /// [`Error::Foreign`], [`Error::Version`], [`Error::Damaged`].
