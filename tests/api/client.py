@@ -7,15 +7,16 @@ from pathlib import Path
 
 from vpc_client import AuthenticatedClient
 from vpc_client.api.disks import create_disk, show_disk
-from vpc_client.api.drives import attach_dvd, attach_hard_disk, list_drives, release_dvd
+from vpc_client.api.drives import attach_dvd, attach_floppy, attach_hard_disk, list_drives, release_dvd, release_floppy
 from vpc_client.api.host import show_application
 from vpc_client.api.machines import (
-    create_machine, delete_machine, list_machines, machine_accountant, pause_machine, resume_machine, set_machine, show_machine, start_machine,
-    stop_machine,
+    create_machine, delete_machine, discard_saved, list_machines, machine_accountant, pause_machine, resume_machine, save_machine, set_machine,
+    show_machine, start_machine, stop_machine,
 )
 from vpc_client.api.tasks import show_task
 from vpc_client.models import (
-    Attach, AttachHardDisk, CreateDisk, CreateMachine, HardDiskType, MachineState, Problem, ReleaseDvd, SetMachine, TaskResult, UndoAction,
+    Attach, AttachHardDisk, CreateDisk, CreateMachine, HardDiskType, MachineState, Problem, ReleaseDvd, ReleaseFloppy, SetMachine, TaskResult,
+    UndoAction,
 )
 
 url, token, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -62,7 +63,24 @@ assert machine_accountant.sync(name, client=client).cpu_seconds > 0
 pause_machine.sync(name, client=client)
 assert show_machine.sync(name, client=client).state == MachineState.PAUSED
 resume_machine.sync(name, client=client)
+floppy = folder / "floppy.img"
+floppy.write_bytes(bytes(1440 << 10))
+assert attach_floppy.sync(name, 0, client=client, body=Attach(path=str(floppy))) is None
+assert release_floppy.sync(name, 0, client=client, body=ReleaseFloppy()) is None
+
+done(save_machine.sync(name, client=client))
+assert show_machine.sync(name, client=client).state == MachineState.SAVED
+refused(save_machine.sync(name, client=client), "VM_E_VM_NOT_RUNNING")
+done(start_machine.sync(name, client=client))
+assert show_machine.sync(name, client=client).state == MachineState.RUNNING
+refused(discard_saved.sync(name, client=client), "VM_E_VM_RUNNING")
 done(stop_machine.sync(name, client=client, undo=UndoAction.DISCARD))
+done(start_machine.sync(name, client=client))
+done(stop_machine.sync(name, client=client, undo=UndoAction.COMMIT))
+done(start_machine.sync(name, client=client))
+done(save_machine.sync(name, client=client))
+assert discard_saved.sync(name, client=client) is None
+assert show_machine.sync(name, client=client).state == MachineState.TURNED_OFF
 assert delete_machine.sync(name, client=client) is None
 assert list_machines.sync(client=client) == []
 print("the client's session: ok")
