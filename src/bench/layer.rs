@@ -9,7 +9,8 @@ use crate::host::processor_time;
 use crate::host::ring::{Buffer, Caching, Kind, Slices};
 use crate::storage::engine::{self, Engine, Operation};
 use std::io;
-use std::sync::{Arc, Barrier};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Why there is no result.
@@ -52,20 +53,28 @@ pub fn run(
     watch: &dyn Watch,
 ) -> Result<Outcome, Error> {
     let depth = u16::try_from(job.depth).unwrap_or(u16::MAX);
-    // An engine belongs to its thread; none begins before all are there, and one that is missing keeps nobody waiting.
+    // An engine belongs to its thread; none begins before all are there, with their memory, and one that is missing keeps nobody waiting.
     let begin = Barrier::new(job.jobs as usize);
-    let used = processor_time()?;
-    let results: Vec<Result<Account, Error>> = std::thread::scope(|scope| {
+    let (used, failed) = (OnceLock::new(), AtomicBool::new(false));
+    let mut results: Vec<Result<Account, Error>> = std::thread::scope(|scope| {
         let work = |number| {
-            let (worker, begin) = (Worker::new(disk, job, number, flush, watch), &begin);
+            let (worker, begin) = (Worker::new(disk, job, number, flush, watch, &failed), &begin);
+            let (used, failed) = (&used, &failed);
             move || {
                 let engine = Engine::new(disk.clone(), caching, depth);
-                begin.wait();
-                match engine {
-                    Ok(engine) if engine.caching() != caching => Err(Error::NotDirect),
-                    Ok(engine) => worker.run(engine),
-                    Err(error) => Err(Error::Host(error)),
+                let buffers = buffers(job);
+                if begin.wait().is_leader() {
+                    let _ = used.set(processor_time());
                 }
+                let done = match engine {
+                    Ok(engine) if engine.caching() != caching => Err(Error::NotDirect),
+                    Ok(engine) => worker.run(engine, &buffers),
+                    Err(error) => Err(Error::Host(error)),
+                };
+                if done.is_err() {
+                    failed.store(true, Ordering::Relaxed);
+                }
+                done
             }
         };
         // The last one is this thread's own, so that a single job is measured without another.
@@ -80,6 +89,8 @@ pub fn run(
     });
     let mut outcome = Outcome::default();
     let mut accounts = Vec::new();
+    // One that was stopped because another one failed has less to tell than that.
+    results.sort_by_key(|result| matches!(result, Ok(_) | Err(Error::Stopped)));
     for result in results {
         let account = result?;
         outcome.reads.merge(&account.reads);
@@ -88,6 +99,7 @@ pub fn run(
         outcome.ring = account.ring;
         accounts.push(account);
     }
+    let used = used.into_inner().unwrap_or_else(processor_time)?;
     outcome.processor = processor_time()?.saturating_sub(used);
     outcome.timeline = add_up(&accounts);
     if job.verify && !job.operation.only_reads() {
@@ -98,6 +110,16 @@ pub fn run(
         outcome.verified = Some(sectors);
     }
     Ok(outcome)
+}
+
+/// The memory of a job's requests: aligned, as a guest's is, and no zeros.
+fn buffers(job: &Job) -> Vec<Buffer> {
+    let block = job.block as usize;
+    let mut buffers: Vec<Buffer> = (0..job.depth).map(|_| Buffer::zeroed(block, 4096)).collect();
+    for (sector, bytes) in (0..).zip(buffers.iter_mut().filter_map(Buffer::bytes)) {
+        pattern::fill(bytes, job.seed, sector, 0);
+    }
+    buffers
 }
 
 /// What one job did.
@@ -137,31 +159,35 @@ struct Worker<'a> {
     number: u32,
     flush: u64,
     watch: &'a dyn Watch,
+    /// Another job has failed, and so has the whole.
+    failed: &'a AtomicBool,
     account: Account,
     start: Instant,
 }
 
 impl<'a> Worker<'a> {
-    fn new(disk: &'a vhd::Disk, job: &'a Job, number: u32, flush: u64, watch: &'a dyn Watch) -> Self {
+    fn new(
+        disk: &'a vhd::Disk,
+        job: &'a Job,
+        number: u32,
+        flush: u64,
+        watch: &'a dyn Watch,
+        failed: &'a AtomicBool,
+    ) -> Self {
         Self {
             disk,
             job,
             number,
             flush,
             watch,
+            failed,
             account: Account::default(),
             start: Instant::now(),
         }
     }
 
-    fn run(mut self, mut engine: Engine<usize>) -> Result<Account, Error> {
-        // Aligned, as a guest's memory is, and no zeros.
-        let block = self.job.block as usize;
-        let mut scratch = vec![0; block];
-        let mut buffers: Vec<Buffer> = (0..self.job.depth).map(|_| Buffer::zeroed(block, 4096)).collect();
-        for (sector, bytes) in (0..).zip(buffers.iter_mut().filter_map(Buffer::bytes)) {
-            pattern::fill(bytes, self.job.seed, sector, 0);
-        }
+    fn run(mut self, mut engine: Engine<usize>, buffers: &[Buffer]) -> Result<Account, Error> {
+        let mut scratch = vec![0; self.job.block as usize];
         let nothing = Request {
             read: true,
             block: 0,
@@ -233,7 +259,7 @@ impl<'a> Worker<'a> {
 
     /// Tells how far it is.
     fn step(&mut self, elapsed: Duration) -> Result<(), Error> {
-        if self.watch.stopped() {
+        if self.watch.stopped() || self.failed.load(Ordering::Relaxed) {
             return Err(Error::Stopped);
         }
         let done = self.account.reads.count() + self.account.writes.count();
