@@ -99,9 +99,11 @@ impl Unused {
         let mut unused = Self::default();
         let mut end = 0;
         for range in taken.iter().chain([&(limit..limit)]) {
-            let free = range.start.saturating_sub(end);
+            // A damaged structure may say that it stands anywhere.
+            let start = range.start.min(limit);
+            let free = start.saturating_sub(end);
             if free >= 2 * ALIGNMENT {
-                unused.pieces.push(end..range.start);
+                unused.pieces.push(end..start);
                 // Rounded: some programs align blocks, others pack them.
                 unused.blocks += (free + stride / 2) / stride;
                 unused.bytes += free;
@@ -437,4 +439,18 @@ fn metadata(frame: &Frame) -> Vec<(Structure, Range<u64>)> {
         }));
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_unused_behind_the_end_of_the_file() {
+        let far = u64::MAX - 511;
+        let taken = [0..512, 16384..20480, far..u64::MAX];
+        let unused = Unused::between(&taken, 65536, 4608);
+        assert_eq!(unused.pieces, [512..16384, 20480..65536]);
+        assert_eq!(unused.bytes, 15872 + 45056);
+    }
 }
