@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn every_change_is_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("disk \"1\".img");
+        let path = folder.path().join("disk \u{fc} '1'.img");
         std::fs::write(&path, [1; 5000]).unwrap();
         let print = Fingerprint::of(&path).unwrap();
         let room = Fingerprint::list_len(std::slice::from_ref(&path));

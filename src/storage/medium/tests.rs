@@ -311,6 +311,10 @@ fn a_disk_grows_in_its_drive_while_requests_come() {
     const LARGE: u64 = 40 << 20;
     let folder = folder();
     for (name, fixed) in [("dynamic.vhd", false), ("fixed.vhd", true)] {
+        if fixed && cfg!(windows) {
+            // Written anew, and Wine 8 cannot put it in the place of the old one.
+            continue;
+        }
         let path = folder.path().join(name);
         let made = match fixed {
             true => create::fixed(&path, SIZE, &CreateOptions::new()),
