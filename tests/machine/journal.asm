@@ -3,6 +3,7 @@
 ; where that is 0, by WRITE DMA. After each eighth it flushes, and says which number is durable. The number before the first one is the
 ; first dword of the disk.
 %include "firmware.inc"
+%include "ide.inc"
 IDE             equ 0x1F0
 CONTROL         equ 0x3F6
 BUS_MASTER      equ 0xC000
@@ -87,31 +88,6 @@ command:
         mov     dx, IDE + 2
         mov     al, 8
         out     dx, al
-        mov     bh, 3
-.lba:   inc     dx
-        mov     al, cl
-        out     dx, al
-        shr     ecx, 8
-        dec     bh
-        jnz     .lba
-        inc     dx
-        mov     al, 0xE0                ; LBA, master
-        out     dx, al
-        inc     dx
-        mov     al, bl
-        out     dx, al
-        ret
-
-; Waits for BSY to go. An error ends the work.
-ready:  mov     dx, CONTROL
-        in      al, dx
-        mov     dx, IDE + 7
-.busy:  in      al, dx
-        test    al, 0x80
-        jnz     .busy
-        test    al, 0x21                ; DF, ERR
-        jz      .good
-        say     "failed", 13, 10
-        jmp     $
-.good:  ret
+        ide_address_and_command
+        ide_ready
         firmware_end

@@ -3,6 +3,7 @@
 ; reads it back through the data register and compares; meanwhile the timer interrupts 200 times a second. After each sixteenth round it
 ; says which one that was, and how often the timer has interrupted. What it reads back wrongly ends the work.
 %include "firmware.inc"
+%include "ide.inc"
 IDE             equ 0x1F0
 CONTROL         equ 0x3F6
 BUS_MASTER      equ 0xC000
@@ -130,31 +131,6 @@ command:
         movzx   ecx, bp
         and     ecx, 255
         shl     ecx, 3
-        mov     bh, 3
-.lba:   inc     dx
-        mov     al, cl
-        out     dx, al
-        shr     ecx, 8
-        dec     bh
-        jnz     .lba
-        inc     dx
-        mov     al, 0xE0                ; LBA, master
-        out     dx, al
-        inc     dx
-        mov     al, bl
-        out     dx, al
-        ret
-
-; Waits for BSY to go. An error ends the work.
-ready:  mov     dx, CONTROL
-        in      al, dx
-        mov     dx, IDE + 7
-.busy:  in      al, dx
-        test    al, 0x80
-        jnz     .busy
-        test    al, 0x21                ; DF, ERR
-        jz      .good
-        say     "failed", 13, 10
-        jmp     $
-.good:  ret
+        ide_address_and_command
+        ide_ready
         firmware_end
